@@ -1,0 +1,38 @@
+/** Embeddings of consecutive or chosen segments of one file: row `r` of `vectors` belongs to `segments[r]`. */
+export interface SegmentVectors {
+  segments: Uint32Array;
+  /** `segments.length * dimension` values, row by row, L2-normalised. */
+  vectors: Float32Array;
+}
+
+/** One catalogue segment returned by k-NN for one upload segment. */
+export interface Hit {
+  referenceId: string;
+  segment: number;
+  /** Cosine, -1..1. */
+  similarity: number;
+}
+
+/** The searchable segments of all references, for one model. */
+export interface Catalogue {
+  /** Writes all segments of a reference; writing the same ones again changes nothing. Durable when it resolves. */
+  add(referenceId: string, segments: SegmentVectors): Promise<void>;
+
+  /** Removes every segment of a reference; resolves to how many there were. */
+  remove(referenceId: string): Promise<number>;
+
+  /**
+   * The `k` nearest segments for each query row, best first.
+   * @param queries `n * dimension` values, row by row
+   */
+  search(queries: Float32Array, k: number): Promise<Hit[][]>;
+
+  /**
+   * Stored vectors of a reference for the segments in `[from, to)` that exist (silent ones were never stored).
+   * They may have lost precision to quantisation.
+   */
+  vectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors>;
+
+  /** How many segments and references are searchable, and a number that grows with every change. */
+  stats(): Promise<{ segments: number; references: number; generation: number }>;
+}
