@@ -1,0 +1,272 @@
+"""What uploaders do to music, as batched operations on band powers.
+
+No sound is rendered in the training loop. A crop is an image of band powers; adding sounds adds powers
+(with a random interference term), a room smears them along time, an equaliser scales bands, a tempo or
+pitch change resamples the image. `evaluate.py` checks on rendered sound that this carries over.
+All functions take and return powers [batch, frames, bands] on any device.
+"""
+import json
+import math
+
+import numpy as np
+import torch
+
+import config as c
+from model import SEGMENT_FRAMES, FrontEnd
+
+CONTEXT = 32  # frames (1 s) of music before the crop, for reverb to ring from
+ROOM = 288  # frames of source around a crop's centre: warps, jumps and context fit in
+OFFSET = 8  # frames: +-0.25 s between the two views, the worst of two half-second grids
+QUIET = 1e-11
+
+
+class Bank:
+    """Band powers of many recordings, end to end, as float16 log10 [frames, bands]."""
+
+    def __init__(self, name, device):
+        index = json.loads((c.CACHE / "features" / f"{name}.json").read_text())
+        data = np.load(c.CACHE / "features" / f"{name}.npy")
+        self.data = torch.from_numpy(np.ascontiguousarray(data.T)).to(device)
+        self.starts = torch.tensor([t["start"] for t in index], device=device)
+        self.lengths = torch.tensor([t["frames"] for t in index], device=device)
+
+    def rows(self, track, frames):
+        """Log powers at `frames` [batch, n] of `track` [batch]; outside of it there is silence."""
+        inside = (frames >= 0) & (frames < self.lengths[track][:, None])
+        at = (frames + self.starts[track][:, None]).clamp(0, len(self.data) - 1)
+        return torch.where(inside[..., None], self.data[at].float(), math.log10(QUIET))
+
+    def pick(self, count, power=1.0):
+        """Tracks by length to some power: below 1 gives short ones more than their share."""
+        return torch.multinomial(self.lengths.float() ** power, count, replacement=True)
+
+    def crop(self, count, frames):
+        """Powers of random stretches, only the bands that the network sees."""
+        track = self.pick(count)
+        start = (torch.rand(count, device=self.data.device) * (self.lengths[track] - frames).clamp(min=1)).long()
+        log = self.rows(track, start[:, None] + torch.arange(frames, device=start.device))
+        return 10 ** log[..., c.BANDS_BELOW : c.BANDS_BELOW + c.BANDS]
+
+
+def white_noise(device, seconds=600):
+    """White noise as the front end sees it: the fluctuation of powers in every band, mean 1."""
+    generator = torch.Generator().manual_seed(1)
+    front = FrontEnd().eval()
+    pcm = torch.randn(1, c.SAMPLE_RATE * seconds, generator=generator)
+    with torch.no_grad():
+        power = torch.cat([front(p)[0].T for p in pcm.split(c.SAMPLE_RATE * 60, 1)])
+    return (power / power.mean(0)).to(device)
+
+
+def db(x):
+    return 10 ** (x / 10)
+
+
+class Augment:
+    """Draws pairs (reference view, upload view) of the same music."""
+
+    def __init__(self, columns, device):
+        self.device = device
+        self.frames = SEGMENT_FRAMES + (columns - 1) * c.COLUMN_FRAMES
+        self.columns = columns
+        self.music = Bank("music", device)
+        self.speech = Bank("speech", device)
+        self.effects = Bank("effects", device)
+        self.white = white_noise(device)
+        self.band = torch.arange(c.BANDS, device=device)
+        hz = c.LOWEST_HZ * 2 ** (self.band / c.BANDS_PER_OCTAVE)
+        # Interference of two sounds averages out where a band holds several bins.
+        self.coherence = (200 / hz).sqrt().clamp(0.3, 1.0)
+
+    # --- random numbers, one per sample ---------------------------------------------------------------
+    def uniform(self, low, high, count):
+        return low + (high - low) * torch.rand(count, device=self.device)
+
+    def chance(self, probability, count):
+        return torch.rand(count, device=self.device) < probability
+
+    def fluctuation(self, count, frames):
+        start = torch.randint(0, len(self.white) - frames, (count, 1), device=self.device)
+        return self.white[start + torch.arange(frames, device=self.device)]
+
+    def curve(self, count, depth_db):
+        """Smooth random gain over the bands, as power factors [count, 1, bands]."""
+        knots = torch.randn(count, 1, 6, device=self.device)
+        smooth = torch.nn.functional.interpolate(knots, size=c.BANDS, mode="linear", align_corners=True)
+        tilt = torch.randn(count, 1, 1, device=self.device) * (self.band / c.BANDS - 0.5)
+        return db((0.6 * smooth + 1.2 * tilt) * depth_db.view(-1, 1, 1))
+
+    def edges(self, count, low_hz, high_hz, slope):
+        """Band limits at two corner frequencies with a slope in dB per octave."""
+        octave = self.band / c.BANDS_PER_OCTAVE
+        low = torch.log2(low_hz / c.LOWEST_HZ).view(-1, 1, 1)
+        high = torch.log2(high_hz / c.LOWEST_HZ).view(-1, 1, 1)
+        fall = (low - octave).clamp(min=0) + (octave - high).clamp(min=0)
+        return db(-(fall * slope.view(-1, 1, 1)).clamp(max=70))
+
+    # --- what happens to a sound ----------------------------------------------------------------------
+    def view(self, track, centre, rate, bands_up, skip=None, skip_at=None):
+        """Music resampled: `rate` source frames per frame, shifted by bands, perhaps with a piece cut out."""
+        count = len(track)
+        total = CONTEXT + self.frames
+        t = torch.arange(total, device=self.device)[None] - (CONTEXT + self.frames / 2)
+        source = centre[:, None] + t * rate[:, None]
+        if skip is not None:
+            later = t > skip_at[:, None]
+            # The longer side of the cut stays in place.
+            keep_first = (skip_at > 0)[:, None]
+            source = source + skip[:, None] * torch.where(keep_first, later.float(), -(~later).float())
+        base = source.floor()
+        share = (source - base)[..., None]
+        log = self.music.rows(track, base.long()) * (1 - share) + self.music.rows(track, base.long() + 1) * share
+        whole = bands_up.floor()
+        part = (bands_up - whole).view(-1, 1, 1)
+        index = c.BANDS_BELOW + self.band[None] - whole.long()[:, None]
+        top = log.shape[2] - 1
+        at = lambda i: log.gather(2, i.clamp(0, top)[:, None].expand(count, total, c.BANDS))
+        return 10 ** (at(index) * (1 - part) + at(index - 1) * part), source
+
+    def mix(self, a, b, ratio_db):
+        """a + b, with b at `ratio_db` against a; powers of b's louder half count, as speech has pauses."""
+        loud = b.sum(2).topk(b.shape[1] // 2, 1).values.mean(1)
+        gain = db(ratio_db) * a.sum(2).mean(1) / (loud + QUIET)
+        b = b * gain.view(-1, 1, 1)
+        phase = torch.cos(2 * math.pi * torch.rand_like(a)) * self.coherence
+        return a + b + 2 * torch.sqrt(a * b) * phase * 0.95
+
+    def room(self, power, rt60, direct_db):
+        """Exponential tails, shorter in the treble, that fluctuate as diffuse sound does."""
+        high = rt60 * self.uniform(0.35, 1.0, len(rt60))
+        per_band = rt60[:, None] + (high - rt60)[:, None] * (self.band / c.BANDS)
+        decay = 10 ** (-6 * c.FRAME_HOP / c.SAMPLE_RATE / per_band)
+        tail, tails = torch.zeros_like(power[:, 0]), []
+        for frame in power.unbind(1):
+            tails.append(tail)
+            tail = tail * decay + frame
+        wet = torch.stack(tails, 1) * (1 - decay)[:, None] * self.fluctuation(len(power), power.shape[1])
+        early = self.curve(len(power), torch.full_like(rt60, 4.0))
+        return power * early * db(direct_db).view(-1, 1, 1) + wet
+
+    def codec(self, power, depth_db, low_pass):
+        """Lossy coding: what a neighbour masks is dropped or turned to noise; the treble may go."""
+        spread = torch.nn.functional.avg_pool1d(power, 9, 1, 4)
+        threshold = spread * db(-depth_db).view(-1, 1, 1)
+        noise = threshold * 0.3 * self.fluctuation(*power.shape[:2])
+        coded = torch.where(power > threshold, power, power * 0.02) + noise
+        return coded * self.edges(len(power), torch.full_like(low_pass, 20.0), low_pass, torch.full_like(low_pass, 60.0))
+
+    def levelled(self, power, strength):
+        """Compression: loud and quiet frames move towards each other."""
+        level = power.sum(2, keepdim=True) + QUIET
+        smooth = torch.nn.functional.avg_pool1d(level.transpose(1, 2), 5, 1, 2).transpose(1, 2)
+        return power * (smooth / smooth.mean(1, keepdim=True)) ** -strength.view(-1, 1, 1)
+
+    def saturated(self, power, depth_db):
+        """Clipping: products of loud frames spread over all bands."""
+        smeared = torch.nn.functional.avg_pool1d(power, 31, 1, 15) + 0.3 * power.mean(2, keepdim=True)
+        loud = power.sum(2, keepdim=True)
+        excess = (loud / loud.mean(1, keepdim=True)).clamp(max=4)
+        return power + smeared * excess * db(-depth_db).view(-1, 1, 1) * self.fluctuation(*power.shape[:2])
+
+    def where(self, chosen, changed, power):
+        return torch.where(chosen.view(-1, 1, 1), changed, power)
+
+    # --- the two views --------------------------------------------------------------------------------
+    def pairs(self, count, hardness):
+        """Powers [count, bands, frames] of reference and upload, and which columns still correspond."""
+        music = self.music
+        track = music.pick(count, 0.8)
+        length = music.lengths[track]
+        centre = 40 + torch.rand(count, device=self.device) * (length - 80).clamp(min=1)
+        centre = centre.round() + (self.frames % 2) / 2
+        one, zero = torch.ones(count, device=self.device), torch.zeros(count, device=self.device)
+        reference, where = self.view(track, centre, one, zero)
+        clean = reference[:, CONTEXT:]
+        upload, corresponds = self.upload(track, centre, where, hardness)
+        audible = clean.sum(2).unfold(1, SEGMENT_FRAMES, c.COLUMN_FRAMES).mean(2) > 3e-7  # about -60 dBFS
+        corresponds &= audible
+        return self.reference(clean), upload, clean.transpose(1, 2), corresponds
+
+    def reference(self, power):
+        """References are masters; some come as lossy files or a little equalised."""
+        n = len(power)
+        power = self.where(self.chance(0.3, n), power * self.curve(n, self.uniform(0, 3, n)), power)
+        power = self.where(self.chance(0.25, n), self.codec(power, self.uniform(14, 25, n), self.uniform(5000, 9000, n)), power)
+        return self.delivered(power)
+
+    def delivered(self, power):
+        """A noise floor under everything and some playback level, for both views."""
+        n = len(power)
+        floor = power.sum(2).mean(1) / c.BANDS * db(-self.uniform(35, 75, n))
+        power = power + floor.view(-1, 1, 1) * self.fluctuation(n, power.shape[1])
+        return (power * db(self.uniform(-30, 6, n)).view(-1, 1, 1)).transpose(1, 2)
+
+    def upload(self, track, centre, where, hardness):
+        n = len(track)
+        # Tempo, pitch and speed: most small, some to the limits that the product promises.
+        size = lambda limit: torch.sign(torch.rand(n, device=self.device) - 0.5) * limit * torch.rand(n, device=self.device) ** 1.3
+        kind = torch.rand(n, device=self.device)
+        tempo = torch.where((kind < 0.22) | (kind > 0.85), size(0.24), size(0.004))
+        pitch = torch.where(((kind > 0.22) & (kind < 0.45)) | (kind > 0.85), size(0.185), size(0.004))  # log2, 0.185 = 13.7 %
+        speed = torch.where((kind > 0.45) & (kind < 0.62), size(0.185), zero_like(kind))
+        rate = (1 + tempo) * 2**speed
+        offset = self.uniform(-OFFSET, OFFSET, n)
+        skip = torch.where(self.chance(0.12, n), self.uniform(16, 48, n), zero_like(kind))
+        skip_at = self.uniform(-self.frames / 2, self.frames / 2, n)
+        power, source = self.view(track, centre + offset, rate, (pitch + speed) * c.BANDS_PER_OCTAVE, skip, skip_at)
+
+        # The sound itself: equaliser, compressor, a room (often with all of "filmed off a speaker").
+        filmed = self.chance(0.15 * hardness, n)
+        power = self.where(self.chance(0.45, n), power * self.curve(n, self.uniform(0, 12, n) * (0.4 + 0.6 * hardness)), power)
+        power = self.where(self.chance(0.25, n), self.levelled(power, self.uniform(0.1, 0.6, n)), power)
+        power = self.where(filmed & self.chance(0.5, n), power * self.edges(n, self.uniform(150, 500, n), self.uniform(2500, 8000, n), self.uniform(12, 36, n)), power)
+        power = self.where(self.chance(0.25, n) | filmed, self.room(power, self.uniform(0.2, 1.3, n), self.uniform(-8, 8, n)), power)
+        power = power[:, CONTEXT:]
+
+        # What is heard besides it. `ease` lifts ratios at the start of the run.
+        ease = 8 * (1 - hardness)
+        frames = self.frames
+        kind = torch.rand(n, device=self.device)
+        coloured = self.fluctuation(n, frames) * self.curve(n, self.uniform(0, 15, n))
+        power = self.where((kind < 0.22) | filmed, self.mix(power, coloured, -(self.uniform(-4, 20, n) + ease)), power)
+        speech = self.speech.crop(n, frames) * self.curve(n, self.uniform(0, 6, n))
+        loudness = self.uniform(-10, 13, n) - ease
+        power = self.where((kind > 0.22) & (kind < 0.55), self.mix(power, speech, loudness), power)
+        babble = speech.roll(1, 0) + speech.roll(2, 0) + speech.roll(3, 0)
+        power = self.where((kind > 0.55) & (kind < 0.60), self.mix(power, babble, -(self.uniform(-4, 15, n) + ease)), power)
+        power = self.where((kind > 0.60) & (kind < 0.68), self.mix(power, self.effects.crop(n, frames), -(self.uniform(-5, 15, n) + ease)), power)
+        power = self.where((kind > 0.68) & (kind < 0.78), self.mix(power, self.music.crop(n, frames), -(self.uniform(-2, 14, n) + ease)), power)
+
+        # The way it was recorded, edited and sent.
+        power = self.where(self.chance(0.15, n), self.saturated(power, self.uniform(8, 25, n)), power)
+        band = self.chance(0.25, n) | (filmed & self.chance(0.4, n))
+        low = torch.where(self.chance(0.6, n), 2 ** self.uniform(math.log2(60), math.log2(1000), n), zero_like(kind) + 40)
+        high = torch.where(self.chance(0.6, n), 2 ** self.uniform(math.log2(1100), math.log2(6000), n), zero_like(kind) + 9000)
+        phone = self.chance(0.3, n)
+        low, high = torch.where(phone, 300 * 2 ** self.uniform(-0.2, 0.2, n), low), torch.where(phone, 3400 * 2 ** self.uniform(-0.15, 0.15, n), high)
+        power = self.where(band, power * self.edges(n, low, high, self.uniform(9, 60, n)), power)
+        coded = self.chance(0.35, n) | (filmed & self.chance(0.6, n))
+        power = self.where(coded, self.codec(power, self.uniform(5, 22, n), self.uniform(3400, 14000, n)), power)
+        holes = self.chance(0.12, n)
+        power = self.where(holes, self.cut_out(power), power)
+
+        # A column corresponds when at least half of what it hears lies where the reference has it.
+        expected = where[:, CONTEXT:]
+        drift = (source[:, CONTEXT:] - expected).abs() < OFFSET + 8 + 0.3 * SEGMENT_FRAMES / 2
+        spans = drift.float().unfold(1, SEGMENT_FRAMES, c.COLUMN_FRAMES).mean(2)
+        inside = (expected >= 0) & (expected < self.music.lengths[track][:, None])
+        full = inside.float().unfold(1, SEGMENT_FRAMES, c.COLUMN_FRAMES).mean(2)
+        return self.delivered(power), (spans > 0.55) & (full > 0.7)
+
+    def cut_out(self, power):
+        """A stretch of time or of bands falls out."""
+        n, frames = power.shape[:2]
+        gap = lambda size, limit: (lambda start: (torch.arange(size, device=self.device)[None] >= start) & (
+            torch.arange(size, device=self.device)[None] < start + self.uniform(1, limit, n)[:, None]))(self.uniform(0, size, n)[:, None])
+        in_time = self.chance(0.5, n)
+        lost = torch.where(in_time[:, None, None], gap(frames, 16)[:, :, None], gap(c.BANDS, 14)[:, None, :])
+        return torch.where(lost, power * 1e-5, power)
+
+
+def zero_like(x):
+    return torch.zeros_like(x)

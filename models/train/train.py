@@ -1,0 +1,173 @@
+"""Trains the fingerprint: contrastive pairs of (reference view, upload view) of the same half seconds.
+
+    python train.py                                  resumes from the last checkpoint of this run
+    python train.py --run wide --set batch=512 steps=60000 device=cuda
+
+Checkpoints and the log lie in $REFRAIN_CACHE/train/<run>/. Every crop gives a few adjacent segments that
+share their work; each segment is to be found among all others of the batch and of a queue of recent clean
+segments (NT-Xent). Not counted as wrong: direct neighbours, and music that is the same (loops).
+"""
+import argparse
+import copy
+import dataclasses
+import json
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+
+import config as c
+from augment import Augment
+from model import SEGMENT_FRAMES, LevelFree, Trunk
+
+
+def describe(clean, columns):
+    """A plain description of each clean segment [n, values], to see that two are the same music."""
+    x = torch.log10(clean + 1e-9)
+    x = x.unfold(2, SEGMENT_FRAMES, c.COLUMN_FRAMES)[:, :, :columns]
+    n, bands = x.shape[:2]
+    x = x.transpose(1, 2).reshape(n * columns, bands, SEGMENT_FRAMES)
+    x = F.avg_pool2d(x[:, None], (4, 4))[:, 0]
+    x = x - x.mean(2, keepdim=True)
+    return F.normalize(x.flatten(1), dim=1)
+
+
+class Queue:
+    """The last embeddings of clean segments and their descriptions."""
+
+    def __init__(self, size):
+        self.size, self.vectors, self.described = size, None, None
+
+    def push(self, vectors, described):
+        if self.vectors is not None:
+            vectors = torch.cat([self.vectors, vectors])
+            described = torch.cat([self.described, described])
+        self.vectors, self.described = vectors[-self.size :], described[-self.size :]
+
+
+def contrastive(reference, upload, described, keep, queue, settings):
+    """NT-Xent over both sides of the batch and the queue; rows without a valid positive are dropped."""
+    n, columns = len(reference), settings.columns
+    z = torch.cat([reference, upload])
+    logits = z @ z.T / settings.temperature
+    index = torch.arange(n, device=z.device)
+    near = (index[:, None] // columns == index[None] // columns) & ((index[:, None] - index[None]).abs() <= 1)
+    same = (described @ described.T > settings.same_music) | near
+    masked = same.repeat(2, 2)
+    target = torch.cat([index + n, index])
+    masked[torch.arange(2 * n, device=z.device), target] = False
+    logits = logits.masked_fill(masked, -1e4)
+    if queue.vectors is not None:
+        further = z @ queue.vectors.T / settings.temperature
+        same = (described @ queue.described.T > settings.same_music).repeat(2, 1)
+        logits = torch.cat([logits, further.masked_fill(same, -1e4)], 1)
+    rows = keep.repeat(2)
+    loss = F.cross_entropy(logits[rows], target[rows])
+    with torch.no_grad():  # uploads that find their reference among everything else
+        hit = (logits[n:].argmax(1) == target[n:])[keep].float().mean()
+    return loss, hit
+
+
+def rate_at(step, s):
+    """Warm-up, then cosine to almost nothing."""
+    if step < s.warmup:
+        return s.learning_rate * (step + 1) / s.warmup
+    return s.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - s.warmup) / (s.steps - s.warmup))))
+
+
+@torch.no_grad()
+def follow(average, model, decay):
+    """EMA of weights and BatchNorm statistics: the model that is exported."""
+    for a, b in zip(average.state_dict().values(), model.state_dict().values()):
+        a.lerp_(b, 1 - decay) if a.is_floating_point() else a.copy_(b)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", default="default")
+    parser.add_argument("--set", nargs="*", default=[], metavar="name=value")
+    parser.add_argument("--stop-after", type=float, default=math.inf, help="seconds, then save and leave")
+    args = parser.parse_args()
+    settings = c.Training()
+    for item in args.set:
+        name, value = item.split("=")
+        setattr(settings, name, type(getattr(settings, name))(value))
+    folder = c.CACHE / "train" / args.run
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.threads)
+    device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+    augment = Augment(settings.columns, device)
+    level = LevelFree().to(device)
+    model = Trunk().to(device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": settings.weight_decay},
+                                   {"params": plain, "weight_decay": 0.0}], lr=settings.learning_rate)
+    step, seen = 0, 0.0
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seen = state["step"], state["seconds"]
+        torch.manual_seed(settings.seed + step)
+    queue = Queue(settings.queue)
+
+    def save():
+        temporary = checkpoint.with_suffix(".tmp")
+        torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
+                    "step": step, "seconds": seen, "settings": dataclasses.asdict(settings)}, temporary)
+        temporary.rename(checkpoint)
+
+    log = (folder / "log.jsonl").open("a")
+    begun, sums, spent = time.time(), torch.zeros(3), {"augment": 0.0, "network": 0.0}
+    while step < settings.steps and time.time() - begun < args.stop_after:
+        tick = time.time()
+        ramp = min(1.0, step / max(1, settings.hard_at * settings.steps))
+        hardness = settings.hard_from + (1 - settings.hard_from) * ramp
+        with torch.no_grad():
+            reference, upload, clean, keep = augment.pairs(settings.batch, hardness)
+            images = level(torch.cat([reference, upload]))
+            described = describe(clean, settings.columns)
+        spent["augment"] += time.time() - tick
+        tick = time.time()
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, settings)
+        model.train()
+        with torch.autocast(device, dtype=torch.bfloat16):
+            vectors = model(images)
+        one, two = vectors.float().flatten(0, 1).chunk(2)
+        keep = keep.flatten()
+        loss, hit = contrastive(one, two, described, keep, queue, settings)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        if step >= settings.queue_from:
+            queue.push(one.detach(), described)
+        follow(average, model, min(settings.ema, (step + 1) / (step + 20)))
+        step += 1
+        spent["network"] += time.time() - tick
+        sums += torch.tensor([loss.item(), hit.item(), keep.float().mean().item()])
+        if step % 50 == 0:
+            mean = (sums / 50).tolist()
+            seen += sum(spent.values())
+            row = {"step": step, "loss": round(mean[0], 4), "hit": round(mean[1], 4), "kept": round(mean[2], 3),
+                   "pairs": step * settings.batch * settings.columns, "hours": round(seen / 3600, 3),
+                   **{k: round(v / 50 * 1000) for k, v in spent.items()}}
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            print(row, flush=True)
+            sums, spent = torch.zeros(3), {"augment": 0.0, "network": 0.0}
+        if step % settings.checkpoint_every == 0:
+            save()
+    save()
+
+
+if __name__ == "__main__":
+    main()
