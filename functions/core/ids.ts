@@ -14,3 +14,6 @@ export const detectionIdOf = (scanId: string, referenceId: string): string =>
   name('det', scanId, referenceId);
 
 export const caseIdOf = (scanId: string, referenceId: string): string => name('case', scanId, referenceId);
+
+/** The reference that is made of this content when the caller names none. */
+export const referenceIdOf = (contentId: string): string => name('ref', contentId);

@@ -12,6 +12,8 @@ export interface DecodeOptions {
 export interface PcmBlock {
   startSample: number;
   pcm: Float32Array;
+  /** Stretches of this block that could not be decoded and came out as zeros. */
+  undecodable?: TimeSpan[];
 }
 
 export interface MediaInfo {

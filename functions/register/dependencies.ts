@@ -1,0 +1,30 @@
+import type { Catalogue } from '../ports/catalogue.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Decoder } from '../ports/decoder.ts';
+import type { Embedder } from '../ports/embedder.ts';
+import type { EventBus } from '../ports/events.ts';
+import type { Log } from '../ports/log.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { ReferenceStore } from '../ports/stores.ts';
+
+/** Everything a registration needs of the outside world. */
+export interface RegisterDependencies {
+  objects: ObjectStore;
+  decoder: Decoder;
+  embedder: Embedder;
+  catalogue: Catalogue;
+  references: ReferenceStore;
+  events: EventBus;
+  clock: Clock;
+  log: Log;
+  settings: {
+    /** Segments that are embedded at once. */
+    windowSegments: number;
+    concurrentWindows: number;
+  };
+}
+
+export interface RegisterRun {
+  signal?: AbortSignal;
+  onProgress?(progress: { key: string; heardMs: number; claimedDurationMs?: number }): void;
+}

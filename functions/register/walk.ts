@@ -1,0 +1,173 @@
+import { refusalReasons } from '../core/admission.ts';
+import { RejectedAudioError } from '../core/errors.ts';
+import { referenceIdOf } from '../core/ids.ts';
+import { Isrc, type Reference, type ReferenceMetadata } from '../core/reference.ts';
+import type { RegisterRequest } from '../core/requests.ts';
+import type { ObjectVersion, Reason } from '../core/scan.ts';
+import { SegmentGrid } from '../core/segment-grid.ts';
+import { type Listened, sumUp } from '../core/verdict.ts';
+import type { SegmentVectors } from '../ports/catalogue.ts';
+import { contentIdOf } from '../steps/content-id.ts';
+import { embedWindow } from '../steps/embed-window.ts';
+import { forEachConcurrently } from '../steps/pool.ts';
+import { windowsOf } from '../steps/windows.ts';
+import type { RegisterDependencies, RegisterRun } from './dependencies.ts';
+
+/**
+ * The walk of a registration: name it, listen to it, decide whether it may enter, write its segments, then let it be
+ * found. It may die at any point and be called again: the reference only becomes `active` once all its segments are
+ * durable, and every write is idempotent.
+ *
+ * The same content is registered once: a second request for it gives the reference that exists, unless the caller
+ * names another id.
+ *
+ * @throws ObjectNotFoundError
+ */
+export async function registerReference(
+  request: Omit<RegisterRequest, 'type'>,
+  deps: RegisterDependencies,
+  run: RegisterRun = {},
+): Promise<Reference> {
+  const object = await deps.objects.describe(request.object);
+  return deps.objects.withFile(object, async (path) => {
+    const contentId = await contentIdOf(path);
+    const existing = await findExisting(request.referenceId, contentId, deps);
+    if (existing) return existing;
+
+    const { id, sha256 } = deps.embedder.model;
+    const begun: Reference = {
+      ...request.metadata,
+      referenceId: request.referenceId ?? referenceIdOf(contentId),
+      state: 'registering',
+      reasons: [],
+      source: pick(object),
+      contentId,
+      model: { id, sha256 },
+      durationMs: 0,
+      segments: 0,
+      excluded: [],
+      registeredAt: deps.clock.now().toISOString(),
+    };
+    await deps.references.put(begun);
+
+    const { listened, segments, tags } = await listen(path, request.object.key, deps, run);
+    const reasons = refusalReasons(listened);
+    // A reference that takes over an id must not keep segments of the one before.
+    await deps.catalogue.remove(begun.referenceId);
+    if (reasons.length === 0) await deps.catalogue.add(begun.referenceId, segments);
+
+    const reference: Reference = {
+      ...fromTags(tags),
+      ...begun,
+      state: reasons.length === 0 ? 'active' : 'refused',
+      reasons,
+      durationMs: listened.durationMs,
+      segments: reasons.length === 0 ? segments.segments.length : 0,
+    };
+    await deps.references.put(reference);
+    return reference;
+  });
+}
+
+async function findExisting(
+  referenceId: string | undefined,
+  contentId: string,
+  { references, embedder }: RegisterDependencies,
+): Promise<Reference | undefined> {
+  const existing = referenceId
+    ? await references.get(referenceId)
+    : await references.findByContent(contentId);
+  const settled = existing && existing.state !== 'registering' && existing.contentId === contentId;
+  return settled && existing.model.sha256 === embedder.model.sha256 ? existing : undefined;
+}
+
+interface HeardReference {
+  listened: Listened;
+  segments: SegmentVectors;
+  tags: Record<string, string>;
+}
+
+async function listen(
+  path: string,
+  key: string,
+  deps: RegisterDependencies,
+  run: RegisterRun,
+): Promise<HeardReference> {
+  const { embedder, decoder, settings } = deps;
+  const grid = new SegmentGrid(embedder.model);
+  const windows: { index: number; heard: SegmentVectors }[] = [];
+  let tags: Record<string, string> = {};
+  try {
+    const audio = await decoder.open(path, {
+      sampleRate: grid.sampleRate,
+      ...(run.signal && { signal: run.signal }),
+    });
+    tags = audio.info.tags;
+    await forEachConcurrently(
+      windowsOf(audio.blocks, grid, settings.windowSegments),
+      settings.concurrentWindows,
+      async (window) => {
+        run.signal?.throwIfAborted();
+        windows.push({ index: window.index, heard: await embedWindow(window, embedder) });
+        run.onProgress?.({
+          key,
+          heardMs: grid.startMs(window.firstSegment + settings.windowSegments),
+          ...(audio.info.claimedDurationMs && { claimedDurationMs: audio.info.claimedDurationMs }),
+        });
+      },
+    );
+    const summary = await audio.summary;
+    const segments = join(
+      windows.sort((a, b) => a.index - b.index).map(({ heard }) => heard),
+      embedder.model.dimension,
+    );
+    const listened = sumUp(segments.segments, summary.undecodable, { ...summary, speed: 1 }, grid);
+    return { listened, segments, tags };
+  } catch (error) {
+    if (!(error instanceof RejectedAudioError)) throw error;
+    return { listened: unheard({ code: error.code, message: error.message }), segments: join([], 0), tags };
+  }
+}
+
+const unheard = (brokeOff: Reason): Listened => ({
+  durationMs: 0,
+  searchedMs: 0,
+  unsearched: [],
+  truncated: false,
+  tooShort: true,
+  brokeOff,
+});
+
+function join(parts: readonly SegmentVectors[], dimension: number): SegmentVectors {
+  const rows = parts.reduce((sum, part) => sum + part.segments.length, 0);
+  const segments = new Uint32Array(rows);
+  const vectors = new Float32Array(rows * dimension);
+  let row = 0;
+  for (const part of parts) {
+    segments.set(part.segments, row);
+    vectors.set(part.vectors, row * dimension);
+    row += part.segments.length;
+  }
+  return { segments, vectors };
+}
+
+/** What the file says of itself; the caller's metadata wins over it. */
+function fromTags(tags: Record<string, string>): ReferenceMetadata {
+  const isrc = Isrc.safeParse(tags['isrc'] ?? tags['tsrc'] ?? '');
+  return {
+    ...(tags['title'] && { title: tags['title'] }),
+    ...(tags['artist'] && { artist: tags['artist'] }),
+    ...(tags['album'] && { album: tags['album'] }),
+    ...(isrc.success && { isrc: isrc.data }),
+  };
+}
+
+function pick({ bucket, key, versionId, etag, size }: ObjectVersion): ObjectVersion {
+  return {
+    bucket,
+    key,
+    ...(versionId && { versionId }),
+    ...(etag && { etag }),
+    ...(size !== undefined && { size }),
+  };
+}

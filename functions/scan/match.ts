@@ -1,0 +1,62 @@
+import { align, type MatchedSpan, proposeReferences } from '../core/alignment/index.ts';
+import { calibrationOf } from '../core/confidence.ts';
+import type { MatchSpan } from '../core/detection.ts';
+import type { Reference } from '../core/reference.ts';
+import { SegmentGrid } from '../core/segment-grid.ts';
+import { coveredMs } from '../core/span.ts';
+import type { SegmentVectors } from '../ports/catalogue.ts';
+import type { ScanDependencies } from './dependencies.ts';
+import type { Heard } from './listen.ts';
+
+/** One reference and where it lies in the upload, on the upload's own clock. */
+export interface Match {
+  reference: Reference;
+  spans: MatchSpan[];
+}
+
+/**
+ * From hits to matches: proposes references, fetches their stored vectors and aligns. References that are disabled,
+ * gone or still being registered do not match; neither do spans that lie mostly in what their owner excluded.
+ */
+export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<Match[]> {
+  const { model } = deps.embedder;
+  const grid = new SegmentGrid(model);
+  const proposed = await deps.references.getMany(proposeReferences(heard, grid));
+  const active = [...proposed.values()].filter((reference) => reference.state === 'active');
+  const stored = new Map<string, SegmentVectors>();
+  for (const { referenceId } of active) {
+    stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
+  }
+  const spans = align(heard, stored, grid, calibrationOf(model));
+
+  return active
+    .map((reference) => ({
+      reference,
+      spans: spans
+        .filter((span) => span.referenceId === reference.referenceId && !isExcluded(span, reference))
+        .map((span) => onUploadClock(span, heard.speed, reference)),
+    }))
+    .filter((match) => match.spans.length > 0);
+}
+
+/** A pass at speed `s` hears the upload `s` times slower: its clock runs `s` times as long. */
+function onUploadClock(span: MatchedSpan, passSpeed: number, reference: Reference): MatchSpan {
+  return {
+    uploadStartMs: Math.round(span.uploadStartMs / passSpeed),
+    uploadEndMs: Math.round(span.uploadEndMs / passSpeed),
+    referenceStartMs: Math.round(span.referenceStartMs),
+    referenceEndMs: Math.min(Math.round(span.referenceEndMs), Math.round(reference.durationMs)),
+    speed: Number((span.speed * passSpeed).toFixed(4)),
+    confidence: span.confidence,
+  };
+}
+
+function isExcluded(span: MatchedSpan, reference: Reference): boolean {
+  const inside = reference.excluded
+    .map(({ startMs, endMs }) => ({
+      startMs: Math.max(startMs, span.referenceStartMs),
+      endMs: Math.min(endMs, span.referenceEndMs),
+    }))
+    .filter(({ startMs, endMs }) => endMs > startMs);
+  return coveredMs(inside) * 2 > span.referenceEndMs - span.referenceStartMs;
+}

@@ -1,0 +1,139 @@
+import { ObjectNotFoundError, RejectedAudioError } from '../core/errors.ts';
+import { scanIdOf } from '../core/ids.ts';
+import type { ObjectVersion, Reason, ScanRecord } from '../core/scan.ts';
+import { SegmentGrid } from '../core/segment-grid.ts';
+import { detectionOf, type Listened, sumUp, verdictOf } from '../core/verdict.ts';
+import { announce } from './announce.ts';
+import type { ScanDependencies, ScanRun } from './dependencies.ts';
+import { type Heard, heardSoFar, listen, OutOfTime } from './listen.ts';
+import { type Match, matchHeard } from './match.ts';
+
+/**
+ * How an invocation ended for one upload.
+ * - `done`: there is a verdict, and everybody who must know was told.
+ * - `continue`: time ran short; the next run goes on from what is stored.
+ * - `busy`: another run is at it.
+ */
+export type ScanOutcome = { kind: 'done'; scan: ScanRecord } | { kind: 'continue' | 'busy'; scanId: string };
+
+/**
+ * The walk of a scan, in order: claim it, listen to the upload from end to end, match what was heard, decide, write
+ * the verdict down, and tell. It may die at any point and be called again: ids are deterministic, windows are stored
+ * as they are finished, and the verdict is written before anybody hears of it.
+ */
+export async function scanUpload(
+  upload: ObjectVersion,
+  deps: ScanDependencies,
+  run: ScanRun,
+): Promise<ScanOutcome> {
+  const scan = await claim(upload, deps, run);
+  if ('busy' in scan) return { kind: 'busy', scanId: scan.busy };
+  if (scan.state === 'done') return { kind: 'done', scan: await announce(scan, deps) };
+
+  try {
+    const { listened, matches } = await listenAndMatch(scan, deps, run);
+    const verdict = await conclude(scan, listened, matches, deps);
+    await deps.scans.put(verdict);
+    return { kind: 'done', scan: await announce(verdict, deps) };
+  } catch (error) {
+    await deps.scans.release(scan.scanId, run.worker);
+    if (error instanceof OutOfTime) return { kind: 'continue', scanId: scan.scanId };
+    throw error;
+  }
+}
+
+async function claim(
+  upload: ObjectVersion,
+  deps: ScanDependencies,
+  run: ScanRun,
+): Promise<ScanRecord | { busy: string }> {
+  const now = deps.clock.now();
+  const { id, sha256 } = deps.embedder.model;
+  // An event without version and etag (hand-made, say) is pinned to what lies there now.
+  const pinned =
+    upload.versionId || upload.etag
+      ? upload
+      : await deps.objects.describe(upload).catch((error) => {
+          if (error instanceof ObjectNotFoundError) return upload;
+          throw error;
+        });
+  const scanId = scanIdOf(pinned, id);
+  const initial: ScanRecord = {
+    scanId,
+    upload: pinned,
+    model: { id, sha256 },
+    state: 'scanning',
+    unsearched: [],
+    detections: [],
+    announced: false,
+    attempts: 0,
+    startedAt: now.toISOString(),
+  };
+  const until = now.getTime() + deps.settings.claimMs;
+  return (await deps.scans.claim(initial, run.worker, now.getTime(), until)) ?? { busy: scanId };
+}
+
+/**
+ * Listens at the recorded speed first, and at the model's other speeds only while nothing is found. A file that
+ * breaks off is judged by what was heard of it.
+ */
+async function listenAndMatch(
+  scan: ScanRecord,
+  deps: ScanDependencies,
+  run: ScanRun,
+): Promise<{ listened: Listened; matches: Match[] }> {
+  const { model } = deps.embedder;
+  const grid = new SegmentGrid(model);
+  let listened: Listened | undefined;
+
+  for (const [number, speed] of [1, ...model.retrySpeeds].entries()) {
+    const { heard, brokeOff } = await listenAsFarAsPossible(scan, { number, speed }, deps, run);
+    listened ??= { ...sumUp(heard.segments, heard.undecodable, heard, grid), ...(brokeOff && { brokeOff }) };
+    const matches = await matchHeard(heard, deps);
+    if (matches.length > 0 || heard.segments.length === 0) return { listened, matches };
+  }
+  return { listened: listened!, matches: [] };
+}
+
+async function listenAsFarAsPossible(
+  scan: ScanRecord,
+  pass: { number: number; speed: number },
+  deps: ScanDependencies,
+  run: ScanRun,
+): Promise<{ heard: Heard; brokeOff?: Reason }> {
+  try {
+    return { heard: await listen(scan.scanId, scan.upload, pass, deps, run) };
+  } catch (error) {
+    if (!(error instanceof RejectedAudioError || error instanceof ObjectNotFoundError)) throw error;
+    const brokeOff = { code: error.code, message: error.message };
+    deps.log.warn('the upload cannot be heard to its end', { scanId: scan.scanId, ...brokeOff });
+    return { heard: await heardSoFar(scan.scanId, pass, deps), brokeOff };
+  }
+}
+
+async function conclude(
+  scan: ScanRecord,
+  listened: Listened,
+  matches: readonly Match[],
+  deps: ScanDependencies,
+): Promise<ScanRecord> {
+  const detections = await Promise.all(
+    matches.map(async ({ reference, spans }) => {
+      const ownerPolicy = reference.owner ? await deps.references.ownerPolicy(reference.owner) : undefined;
+      return detectionOf(scan.scanId, reference, spans, listened.durationMs, [reference.policy, ownerPolicy]);
+    }),
+  );
+  detections.sort((a, b) => b.confidence - a.confidence || b.matchedMs - a.matchedMs);
+  const { generation } = await deps.catalogue.stats();
+  return {
+    ...scan,
+    ...verdictOf(detections, listened),
+    state: 'done',
+    durationMs: listened.durationMs,
+    searchedMs: listened.searchedMs,
+    unsearched: listened.unsearched,
+    detections,
+    indexGeneration: generation,
+    finishedAt: deps.clock.now().toISOString(),
+  };
+}
