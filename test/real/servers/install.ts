@@ -1,0 +1,131 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { access, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+
+// The real servers come from package registries: OpenSearch and its k-NN plugin from Maven Central, ministack from
+// PyPI. Everything is kept under one cache folder, and is installed once.
+
+const exec = promisify(execFile);
+
+const OPENSEARCH = '3.5.0';
+const KNN = '3.5.0.0';
+const MINISTACK = '1.5.33';
+
+/** What the tests need of the server's modules; the rest only costs disk and start time. */
+const MODULES = [
+  'analysis-common',
+  'lang-painless',
+  'mapper-extras',
+  'parent-join',
+  'reindex',
+  'transport-grpc',
+  'transport-netty4',
+];
+
+const CACHE = join(process.env.REFRAIN_CACHE ?? join(homedir(), '.cache', 'refrain'), 'servers');
+
+/** @returns the server's home folder, with the k-NN plugin in place */
+export function installOpenSearch(): Promise<string> {
+  return once(`opensearch-${OPENSEARCH}`, async (folder) => {
+    await fetchFromMaven(`org.opensearch.distribution.integ-test-zip:opensearch:${OPENSEARCH}:zip`, folder);
+    await unzip(join(folder, `opensearch-${OPENSEARCH}.zip`), folder);
+    const home = join(folder, `opensearch-${OPENSEARCH}`);
+
+    for (const module of await readdir(join(home, 'modules'))) {
+      if (!MODULES.includes(module)) await rm(join(home, 'modules', module), { recursive: true });
+    }
+    const plugin = join(home, 'plugins', 'opensearch-knn');
+    await mkdir(plugin, { recursive: true });
+    await fetchFromMaven(`org.opensearch.plugin:opensearch-knn:${KNN}:zip`, folder);
+    await unzip(join(folder, `opensearch-knn-${KNN}.zip`), plugin);
+    return home;
+  });
+}
+
+/** @returns the path of the `ministack` command, in a virtual environment of its own */
+export async function installMinistack(): Promise<string> {
+  const environment = join(CACHE, `ministack-${MINISTACK}`);
+  const command = join(environment, 'bin', 'ministack');
+  // A virtual environment cannot be moved, so it is built in place; pip writes the command last.
+  if (!existsSync(command)) {
+    await rm(environment, { recursive: true, force: true });
+    await mkdir(CACHE, { recursive: true });
+    await need(
+      'python3',
+      ['-m', 'venv', environment],
+      'Python 3.10 or newer with venv (python3, python3-venv)',
+    );
+    await exec(join(environment, 'bin', 'pip'), ['install', '--quiet', `ministack==${MINISTACK}`]);
+  }
+  return command;
+}
+
+/** @returns the `java` command of a JDK that OpenSearch accepts */
+export async function findJava(): Promise<string> {
+  for (const home of await javaHomes()) {
+    const release = await readFile(join(home, 'release'), 'utf8').catch(() => '');
+    const major = Number(/^JAVA_VERSION="(\d+)/m.exec(release)?.[1] ?? 0);
+    if (major >= 21) return join(home, 'bin', 'java');
+  }
+  throw new Error(
+    'the tests on real servers need Java 21 or newer for OpenSearch: install a JDK (Debian 13: apt install ' +
+      'openjdk-21-jdk-headless; elsewhere Temurin), or let JAVA_HOME name one',
+  );
+}
+
+async function javaHomes(): Promise<string[]> {
+  const homes = process.env.JAVA_HOME ? [process.env.JAVA_HOME] : [];
+  for (const folder of (process.env.PATH ?? '').split(':')) {
+    const java = await realpath(join(folder, 'java')).catch(() => undefined);
+    if (java) homes.push(dirname(dirname(java)));
+  }
+  for (const folder of ['/usr/lib/jvm', '/opt', join(homedir(), '.sdkman/candidates/java')]) {
+    homes.push(...(await readdir(folder).catch(() => [])).map((name) => join(folder, name)));
+  }
+  return homes;
+}
+
+async function fetchFromMaven(artifact: string, folder: string): Promise<void> {
+  await need(
+    'mvn',
+    ['-q', '-B', 'dependency:copy', `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
+    'Maven (apt install maven)',
+  );
+}
+
+async function unzip(archive: string, folder: string): Promise<void> {
+  await need('python3', ['-m', 'zipfile', '-e', archive, folder], 'Python 3 (apt install python3)');
+  await rm(archive);
+}
+
+async function need(command: string, args: string[], what: string): Promise<void> {
+  await exec(command, args).catch((cause) => {
+    if (cause.code === 'ENOENT') {
+      throw new Error(`the tests on real servers need ${what}; ${command} is not on the path`, { cause });
+    }
+    throw new Error(`${command} ${args.join(' ')} failed: ${cause.stderr || cause.stdout}`, { cause });
+  });
+}
+
+/** Installs into a temporary folder and renames, so that an interrupted installation is never taken for a whole one. */
+async function once(name: string, install: (folder: string) => Promise<string>): Promise<string> {
+  const installed = join(CACHE, name);
+  if (
+    await access(installed).then(
+      () => true,
+      () => false,
+    )
+  )
+    return installed;
+  await mkdir(CACHE, { recursive: true });
+  const folder = await mkdtemp(join(CACHE, 'installing-'));
+  try {
+    await rename(await install(folder), installed);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  return installed;
+}
