@@ -153,11 +153,11 @@ function join(parts: readonly SegmentVectors[], dimension: number): SegmentVecto
 
 /** What the file says of itself; the caller's metadata wins over it. */
 function fromTags(tags: Record<string, string>): ReferenceMetadata {
-  const isrc = Isrc.safeParse(tags['isrc'] ?? tags['tsrc'] ?? '');
+  const isrc = Isrc.safeParse(tags.isrc ?? tags.tsrc ?? '');
   return {
-    ...(tags['title'] && { title: tags['title'] }),
-    ...(tags['artist'] && { artist: tags['artist'] }),
-    ...(tags['album'] && { album: tags['album'] }),
+    ...(tags.title && { title: tags.title }),
+    ...(tags.artist && { artist: tags.artist }),
+    ...(tags.album && { album: tags.album }),
     ...(isrc.success && { isrc: isrc.data }),
   };
 }
