@@ -1,3 +1,4 @@
+import type { Reference } from '../core/reference.ts';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Decoder } from '../ports/decoder.ts';
@@ -22,6 +23,11 @@ export interface RegisterDependencies {
     windowSegments: number;
     concurrentWindows: number;
   };
+}
+
+export interface RegisterHooks extends RegisterRun {
+  onRegistered?(reference: Reference): void;
+  onFailure?(error: unknown): void;
 }
 
 export interface RegisterRun {

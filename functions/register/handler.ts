@@ -1,7 +1,7 @@
-import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { parseRegisterRequest } from '../core/requests.ts';
 import { handleBatch } from '../steps/batch.ts';
-import type { RegisterDependencies, RegisterRun } from './dependencies.ts';
+import type { RegisterDependencies, RegisterHooks } from './dependencies.ts';
 import { withSidecar } from './sidecar.ts';
 import { registerReference } from './walk.ts';
 
@@ -10,13 +10,17 @@ import { registerReference } from './walk.ts';
  * `<key>.json`, if any) or a `refrain.register.v1` request that carries its metadata along.
  */
 export const createRegisterHandler =
-  (deps: RegisterDependencies, run: RegisterRun = {}) =>
-  (event: SQSEvent): Promise<SQSBatchResponse> =>
-    handleBatch(event, deps.log, async (record) => {
+  (deps: RegisterDependencies, { onRegistered, onFailure, ...run }: RegisterHooks = {}) =>
+  (event: SQSEvent): Promise<SQSBatchResponse> => {
+    const handle = async (record: SQSRecord) => {
       for (const request of parseRegisterRequest(record.body)) {
         const described = await withSidecar(request, deps.objects);
         if (!described) continue;
-        const { referenceId, state, reasons, segments } = await registerReference(described, deps, run);
+        const reference = await registerReference(described, deps, run);
+        onRegistered?.(reference);
+        const { referenceId, state, reasons, segments } = reference;
         deps.log.info('reference registered', { referenceId, state, reasons, segments });
       }
-    });
+    };
+    return handleBatch(event, deps.log, handle, onFailure);
+  };

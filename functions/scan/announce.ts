@@ -15,8 +15,10 @@ export async function announce(scan: ScanRecord, deps: ScanDependencies): Promis
   const finishedAt = new Date(scan.finishedAt!);
 
   for (const item of casesOf(scan, finishedAt)) {
-    await deps.cases.create(item);
-    await deps.reviewQueue.send(JSON.stringify(flaggedEvent(item, scan)));
+    const created = await deps.cases.create(item);
+    const current = created ? item : await deps.cases.get(item.caseId);
+    // A case that was decided while an earlier run died, or before a replay, needs nobody's attention again.
+    if (current?.state !== 'closed') await deps.reviewQueue.send(JSON.stringify(flaggedEvent(item, scan)));
   }
   await deps.events.publish(finishedEvent(scan));
 

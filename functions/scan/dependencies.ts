@@ -57,6 +57,9 @@ export interface ScanRun {
   onProgress?(progress: ScanProgress): void;
 }
 
+/** What a host that sits beside the function, such as the command line, may want to see of its runs. */
+export type ScanHooks = Pick<ScanRun, 'signal' | 'onProgress'> & { onFailure?(error: unknown): void };
+
 export interface ScanProgress {
   upload: { bucket: string; key: string };
   heardMs: number;

@@ -2,7 +2,7 @@ import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { objectCreated, parseScanRequest } from '../core/requests.ts';
 import type { ObjectVersion } from '../core/scan.ts';
 import { handleBatch } from '../steps/batch.ts';
-import type { ScanDependencies, ScanRun } from './dependencies.ts';
+import type { ScanDependencies, ScanHooks, ScanRun } from './dependencies.ts';
 import { type ScanOutcome, scanUpload } from './walk.ts';
 
 /** How long a request waits before it asks again whether another run has finished the same scan, s. */
@@ -15,19 +15,20 @@ type Invocation = Pick<Context, 'awsRequestId' | 'getRemainingTimeInMillis'>;
  * walked from end to end. A message that fails is reported by itself, so that the queue delivers only it again.
  */
 export const createScanHandler =
-  (deps: ScanDependencies, hooks: Pick<ScanRun, 'signal' | 'onProgress'> = {}) =>
+  (deps: ScanDependencies, { onFailure, ...hooks }: ScanHooks = {}) =>
   (event: SQSEvent, invocation: Invocation): Promise<SQSBatchResponse> => {
     const run: ScanRun = {
       worker: invocation.awsRequestId,
       remainingMs: () => invocation.getRemainingTimeInMillis(),
       ...hooks,
     };
-    return handleBatch(event, deps.log, async (record: SQSRecord) => {
+    const handle = async (record: SQSRecord) => {
       for (const upload of parseScanRequest(record.body)) {
         const outcome = await scanUpload(upload, deps, run);
         await followUp(outcome, upload, deps);
       }
-    });
+    };
+    return handleBatch(event, deps.log, handle, onFailure);
   };
 
 async function followUp(outcome: ScanOutcome, upload: ObjectVersion, deps: ScanDependencies): Promise<void> {

@@ -10,6 +10,7 @@ export async function handleBatch(
   event: SQSEvent,
   log: Log,
   handle: (record: SQSRecord) => Promise<void>,
+  onFailure?: (error: unknown) => void,
 ): Promise<SQSBatchResponse> {
   const batchItemFailures: SQSBatchResponse['batchItemFailures'] = [];
   for (const record of event.Records) {
@@ -22,6 +23,7 @@ export async function handleBatch(
         code: error instanceof RefrainError ? error.code : 'UNEXPECTED',
         error: error instanceof Error ? error : String(error),
       });
+      onFailure?.(error);
       batchItemFailures.push({ itemIdentifier: record.messageId });
     }
   }

@@ -1,0 +1,183 @@
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
+import { RefrainError } from '../functions/core/errors.ts';
+import { scanIdOf } from '../functions/core/ids.ts';
+import type { Reference, ReferenceMetadata } from '../functions/core/reference.ts';
+import { objectCreated, type RegisterRequest } from '../functions/core/requests.ts';
+import type { ScanRecord } from '../functions/core/scan.ts';
+import { OnnxModel } from '../functions/embed/onnx-model.ts';
+import { systemClock } from '../functions/ports/clock.ts';
+import type { Log } from '../functions/ports/log.ts';
+import { createRegisterHandler } from '../functions/register/handler.ts';
+import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/dependencies.ts';
+import { createScanHandler } from '../functions/scan/handler.ts';
+import { openStore, type Store } from './adapters/store.ts';
+import { drain } from './worker.ts';
+
+export const DEFAULT_MODEL = join(import.meta.dirname, '../models/refrain-fp-1');
+
+export interface RuntimeOptions {
+  storeDir: string;
+  modelDir?: string;
+  /** Ends the work in hand; what is stored stays, and the next run goes on from there. */
+  signal?: AbortSignal;
+  log?: Log;
+  onProgress?(progress: { path: string; heardMs: number; claimedDurationMs?: number }): void;
+}
+
+export interface RegisterInput {
+  path: string;
+  referenceId?: string;
+  metadata?: ReferenceMetadata;
+}
+
+/**
+ * Refrain on one machine: the functions that run on Lambda, on a store folder instead of AWS. Every file goes the way
+ * that an upload to S3 goes: an event into a queue, and from there through the handler.
+ */
+export class Runtime implements AsyncDisposable {
+  readonly store: Store;
+  readonly model: OnnxModel;
+  readonly #dependencies: ScanDependencies;
+  readonly #options: RuntimeOptions;
+  #lastFailure: unknown;
+
+  private constructor(store: Store, model: OnnxModel, options: RuntimeOptions) {
+    this.store = store;
+    this.model = model;
+    this.#options = options;
+    this.#dependencies = {
+      objects: store.objects,
+      decoder: new MediaDecoder(),
+      embedder: model,
+      catalogue: store.catalogue(model.model),
+      references: store.references,
+      scans: store.scans,
+      cases: store.cases,
+      scanRequests: store.queue('scan-requests'),
+      reviewQueue: store.queue('review'),
+      events: store.events,
+      clock: systemClock,
+      log: options.log ?? silent,
+      settings: DEFAULT_SCAN_SETTINGS,
+    };
+  }
+
+  /**
+   * Opens (or creates) the store and loads the model.
+   * @throws StoreError, ModelError
+   */
+  static async open(options: RuntimeOptions): Promise<Runtime> {
+    const model = await OnnxModel.load(options.modelDir ?? DEFAULT_MODEL, {
+      // One core decodes, the others embed.
+      threads: Math.max(1, Math.min(4, availableParallelism() - 1)),
+    });
+    return new Runtime(await openStore(options.storeDir, { mode: 'write' }), model, options);
+  }
+
+  /**
+   * Registers one file. The same content under the same id is not done again.
+   * @throws ObjectNotFoundError, or whatever kept failing
+   */
+  async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Reference> {
+    const queue = this.store.queue('register-requests');
+    const object = await this.store.objects.describe(fileObject(path));
+    const request: RegisterRequest = {
+      type: 'refrain.register.v1',
+      object,
+      metadata,
+      ...(referenceId !== undefined && { referenceId }),
+    };
+    await queue.send(JSON.stringify(request));
+
+    let registered: Reference | undefined;
+    const handler = createRegisterHandler(this.#dependencies, {
+      ...this.#hooks(),
+      onProgress: ({ key, ...progress }) => this.#options.onProgress?.({ path: key, ...progress }),
+      // The queue may still hold what an earlier run left; the last one is ours.
+      onRegistered: (reference) => {
+        registered = reference;
+      },
+    });
+    this.#lastFailure = undefined;
+    await drain(queue, handler, this.#options.signal);
+    if (!registered || this.#lastFailure) throw this.#failure(path);
+    return registered;
+  }
+
+  /**
+   * Scans one file. A finished scan of the same file is returned as it is while the catalogue has not changed.
+   * @throws ObjectNotFoundError, or whatever kept failing
+   */
+  async scan(path: string, { again = false } = {}): Promise<ScanRecord> {
+    const { scans, objects } = this.store;
+    const queue = this.store.queue('scan-requests');
+    const upload = await objects.describe(fileObject(path));
+    const scanId = scanIdOf(upload, this.model.model.id);
+    await this.#forgetIfStale(scanId, again);
+    await queue.send(objectCreated(upload));
+
+    const handler = createScanHandler(this.#dependencies, {
+      ...this.#hooks(),
+      onProgress: ({ upload: { key }, ...progress }) =>
+        this.#options.onProgress?.({ path: key, ...progress }),
+    });
+    this.#lastFailure = undefined;
+    await drain(queue, handler, this.#options.signal);
+    const scan = await scans.get(scanId);
+    if (scan?.state !== 'done') throw this.#failure(path);
+    return scan;
+  }
+
+  async close(): Promise<void> {
+    await this.store.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** A verdict rests on the catalogue as it was; when that has changed, the scan starts over under its old name. */
+  async #forgetIfStale(scanId: string, again: boolean): Promise<void> {
+    const scan = await this.store.scans.get(scanId);
+    if (scan?.state !== 'done') return;
+    const { generation } = await this.#dependencies.catalogue.stats();
+    if (!again && scan.indexGeneration === generation && scan.model.sha256 === this.model.model.sha256)
+      return;
+    const { id, sha256 } = this.model.model;
+    await this.store.scans.put({
+      scanId,
+      upload: scan.upload,
+      model: { id, sha256 },
+      state: 'scanning',
+      unsearched: [],
+      detections: [],
+      announced: false,
+      attempts: scan.attempts,
+      startedAt: systemClock.now().toISOString(),
+    });
+  }
+
+  #hooks() {
+    const { signal } = this.#options;
+    return {
+      ...(signal && { signal }),
+      onFailure: (error: unknown) => {
+        this.#lastFailure = error;
+      },
+    };
+  }
+
+  #failure(path: string): unknown {
+    this.#options.signal?.throwIfAborted();
+    return (
+      this.#lastFailure ?? new RefrainError('NOT_FINISHED', `${path} was not finished; run the command again`)
+    );
+  }
+}
+
+/** Files of this machine are objects of the bucket `files`, named by their absolute path. */
+const fileObject = (path: string) => ({ bucket: 'files', key: resolve(path) });
+
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
