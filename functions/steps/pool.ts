@@ -1,10 +1,10 @@
 /**
- * Runs `work` on the items of a stream, at most `limit` at a time, and resolves when all are done.
+ * Runs `work` on the items of a stream or list, at most `limit` at a time, and resolves when all are done.
  * The stream is only read as fast as work finishes. The first error ends the reading and is thrown once what is
  * already running has settled, so that nothing goes on behind the caller's back.
  */
 export async function forEachConcurrently<T>(
-  items: AsyncIterable<T>,
+  items: AsyncIterable<T> | Iterable<T>,
   limit: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {

@@ -1,0 +1,383 @@
+import { createHash } from 'node:crypto';
+import type { Client } from '@opensearch-project/opensearch';
+import { RefrainError } from '../../core/errors.ts';
+import type { Catalogue, Hit, SegmentVectors } from '../../ports/catalogue.ts';
+import { forEachConcurrently } from '../../steps/pool.ts';
+import { CatalogueError, checkItems, isTransient, translated } from './opensearch-errors.ts';
+import { PATIENT, type RetryPolicy, withRetries } from './retry.ts';
+
+export interface OpenSearchCatalogueSettings {
+  /** The model whose segments the index holds. */
+  modelId: string;
+  dimension: number;
+  /**
+   * `faiss` in production (it can hold vectors as fp16 or int8); `lucene` where faiss's native library is missing:
+   * there a faiss index ends the whole node at its first refresh.
+   */
+  engine: 'faiss' | 'lucene';
+  /** How vectors are held: `float` as they are, `fp16` in half the memory (faiss), `int8` in a quarter. */
+  encoder?: 'float' | 'fp16' | 'int8';
+  shards?: number;
+  replicas?: number;
+  /** How soon written segments can be found: shorter means more and smaller graphs to search. */
+  refreshInterval?: string;
+  /** Candidates that the graph search keeps: recall against time. At least `k`. */
+  efSearch?: number;
+  /** Queries that travel together. */
+  queriesPerRequest?: number;
+  /** Requests in flight at once for one call of this class. */
+  concurrency?: number;
+  retry?: RetryPolicy;
+}
+
+const DEFAULTS = {
+  encoder: 'float',
+  shards: 1,
+  replicas: 0,
+  refreshInterval: '1s',
+  efSearch: 100,
+  queriesPerRequest: 100,
+  concurrency: 4,
+  retry: PATIENT,
+} as const;
+
+/** Aimed-at size of a bulk request, bytes; the server refuses far larger ones, and retries repeat the whole. */
+const BULK_BYTES = 2 * 1024 * 1024;
+const VECTORS_PER_PAGE = 1000;
+/** Largest value of the `segment` field. */
+const MAX_SEGMENT = 0x7fff_ffff;
+
+/** References that must not use up the `k` neighbours. */
+export interface SearchFilter {
+  except?: readonly string[];
+}
+
+/**
+ * The catalogue of one model in OpenSearch: a k-NN index behind an alias.
+ *
+ * - Names: index `refrain-MODEL-000001`, alias `refrain-MODEL`. All reads and writes go to the alias, so a rebuilt
+ *   index takes over in one step.
+ * - Segments have deterministic ids: a repeated registration rewrites what is there.
+ * - A write waits until it can be found (`refresh=wait_for`): a reference that is called active is searchable. Waiting
+ *   for the periodic refresh, rather than forcing one, keeps a flood of registrations from making a flood of tiny
+ *   graphs.
+ * - The client does not retry 429s, and inside `_msearch` and `_bulk` each item can fail by itself: only what failed
+ *   is asked for again. An answer in which a shard is missing counts as failed, never as "nothing found".
+ */
+export class OpenSearchCatalogue implements Catalogue {
+  readonly alias: string;
+  readonly #client: Client;
+  readonly #settings: Required<OpenSearchCatalogueSettings>;
+
+  constructor(client: Client, settings: OpenSearchCatalogueSettings) {
+    this.#client = client;
+    this.#settings = { ...DEFAULTS, ...settings };
+    this.alias = `refrain-${settings.modelId}`;
+    if (settings.engine === 'lucene' && settings.encoder === 'fp16') {
+      throw new RangeError('the lucene engine has no fp16 encoder: use float or int8');
+    }
+  }
+
+  /** Creates the index and its alias unless they exist. Part of the deployment, not of every call. */
+  async ensureIndex(): Promise<void> {
+    const { body: exists } = await this.#call(() => this.#client.indices.existsAlias({ name: this.alias }));
+    if (exists) return;
+    try {
+      await this.#call(() =>
+        this.#client.indices.create({ index: `${this.alias}-000001`, body: this.#indexDefinition() }),
+      );
+    } catch (error) {
+      // Somebody else was faster.
+      if (!(error instanceof CatalogueError && error.type === 'resource_already_exists_exception'))
+        throw error;
+    }
+  }
+
+  async add(referenceId: string, { segments, vectors }: SegmentVectors): Promise<void> {
+    const { dimension, concurrency } = this.#settings;
+    if (vectors.length !== segments.length * dimension) {
+      throw new RefrainError(
+        'BAD_VECTORS',
+        `${segments.length} segments of ${dimension} values need ${segments.length * dimension} values, not ` +
+          `${vectors.length}`,
+      );
+    }
+    const prefix = idPrefix(referenceId);
+    const rows = Array.from(segments, (segment, row) => ({
+      action: JSON.stringify({ index: { _id: `${prefix}-${segment}` } }),
+      source:
+        `{"reference":${JSON.stringify(referenceId)},"segment":${segment},` +
+        `"vector":${vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
+    }));
+    const batches = chunked(rows, Math.max(1, Math.floor(BULK_BYTES / (dimension * 11 + 200))));
+    await forEachConcurrently(batches, concurrency, (batch) => this.#bulk(batch));
+  }
+
+  async remove(referenceId: string): Promise<number> {
+    // What was written but cannot be found yet would survive.
+    await this.#call(() => this.#client.indices.refresh({ index: this.alias }));
+    let removed = 0;
+    // A write in between is a version conflict: it is left out, and met in the next round.
+    for (let conflicts = true; conflicts; ) {
+      const { body } = await this.#call(() =>
+        this.#client.deleteByQuery({
+          index: this.alias,
+          conflicts: 'proceed',
+          refresh: true,
+          body: { query: { term: { reference: referenceId } } },
+        }),
+      );
+      const { deleted = 0, version_conflicts = 0, failures = [] } = body as DeletedByQuery;
+      if (failures.length > 0) {
+        throw new CatalogueError(`deleting ${referenceId} failed: ${JSON.stringify(failures[0])}`);
+      }
+      removed += deleted;
+      conflicts = version_conflicts > 0;
+    }
+    return removed;
+  }
+
+  async search(queries: Float32Array, k: number, filter: SearchFilter = {}): Promise<Hit[][]> {
+    const { dimension, queriesPerRequest, concurrency } = this.#settings;
+    if (queries.length % dimension !== 0) {
+      throw new RefrainError('BAD_VECTORS', `${queries.length} values are not whole queries of ${dimension}`);
+    }
+    const rows = Array.from({ length: queries.length / dimension }, (_, row) => row);
+    const hits: Hit[][] = rows.map(() => []);
+    await forEachConcurrently(chunked(rows, queriesPerRequest), concurrency, async (batch) => {
+      const bodies = new Map(
+        batch.map((row) => {
+          const query = queries.subarray(row * dimension, (row + 1) * dimension);
+          return [row, this.#searchBody(vectorJson(query), k, filter)];
+        }),
+      );
+      await this.#msearch(bodies, (row, found) => {
+        hits[row] = found;
+      });
+    });
+    return hits;
+  }
+
+  async vectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
+    const segments: number[] = [];
+    const rows: number[][] = [];
+    for (let next = from; next < to && next <= MAX_SEGMENT; ) {
+      const { body } = await this.#call(() =>
+        this.#client.search({
+          index: this.alias,
+          allow_partial_search_results: false,
+          body: {
+            size: VECTORS_PER_PAGE,
+            track_total_hits: false,
+            _source: ['segment', 'vector'],
+            sort: [{ segment: 'asc' }],
+            query: {
+              bool: {
+                filter: [
+                  { term: { reference: referenceId } },
+                  { range: { segment: { gte: next, lte: Math.min(to - 1, MAX_SEGMENT) } } },
+                ],
+              },
+            },
+          },
+        }),
+      );
+      const page = body.hits.hits.map(({ _source }) => _source as { segment: number; vector: number[] });
+      for (const { segment, vector } of page) {
+        segments.push(segment);
+        rows.push(vector);
+      }
+      if (page.length < VECTORS_PER_PAGE) break;
+      next = segments.at(-1)! + 1;
+    }
+    return { segments: Uint32Array.from(segments), vectors: Float32Array.from(rows.flat()) };
+  }
+
+  /** The generation is made of the index's number and of its count of operations, which outlives restarts. */
+  async stats(): Promise<{ segments: number; references: number; generation: number }> {
+    const [counted, stats] = await Promise.all([
+      this.#call(() =>
+        this.#client.search({
+          index: this.alias,
+          allow_partial_search_results: false,
+          body: {
+            size: 0,
+            track_total_hits: true,
+            // Exact up to the threshold, within some per cent above it.
+            aggs: { references: { cardinality: { field: 'reference', precision_threshold: 40_000 } } },
+          },
+        }),
+      ),
+      this.#call(() =>
+        this.#client.indices.stats({ index: this.alias, metric: ['indexing'], level: 'shards' }),
+      ),
+    ]);
+    const { hits, aggregations } = counted.body as unknown as Counted;
+    return {
+      segments: hits.total.value,
+      references: aggregations.references.value,
+      generation: generationOf((stats.body as unknown as IndexStats).indices),
+    };
+  }
+
+  async #bulk(batch: readonly { action: string; source: string }[]): Promise<void> {
+    let pending = batch;
+    await this.#call(async () => {
+      const lines = pending.map(({ action, source }) => `${action}\n${source}\n`).join('');
+      const { body } = await this.#client.bulk({
+        index: this.alias,
+        require_alias: true,
+        refresh: 'wait_for',
+        // Sent as it is; the types only know the object form.
+        body: lines as never,
+      });
+      const results = body.items.map((item) => item.index!);
+      const refused = pending.filter((_, i) => results[i]!.error !== undefined);
+      pending = refused;
+      checkItems(results.flatMap(({ status, error }) => (error ? [{ status, error }] : [])));
+    });
+  }
+
+  async #msearch(bodies: Map<number, string>, found: (row: number, hits: Hit[]) => void): Promise<void> {
+    const header = `${JSON.stringify({ index: this.alias, allow_partial_search_results: false })}\n`;
+    await this.#call(async () => {
+      const rows = [...bodies.keys()];
+      const lines = rows.map((row) => `${header}${bodies.get(row)}\n`).join('');
+      const { body } = await this.#client.msearch({ body: lines as never });
+      const refused: { status: number; error: unknown }[] = [];
+      (body.responses as unknown as SearchResponse[]).forEach((response, i) => {
+        if (response.error || response.timed_out || response._shards.failed > 0) {
+          refused.push({
+            status: response.error ? response.status : 503,
+            error: response.error ?? 'partial answer',
+          });
+        } else {
+          found(rows[i]!, response.hits.hits.map(hitOf));
+          bodies.delete(rows[i]!);
+        }
+      });
+      checkItems(refused);
+    });
+  }
+
+  #searchBody(vector: string, k: number, { except = [] }: SearchFilter): string {
+    const efSearch = Math.max(k, this.#settings.efSearch);
+    const filter =
+      except.length === 0
+        ? ''
+        : `,"filter":${JSON.stringify({ bool: { must_not: { terms: { reference: except } } } })}`;
+    // Doc values alone: no source, no ids, nothing that would have to be unpacked.
+    return (
+      `{"size":${k},"track_total_hits":false,"_source":false,"stored_fields":"_none_",` +
+      `"docvalue_fields":["reference","segment"],"query":{"knn":{"vector":{"vector":${vector},"k":${k},` +
+      `"method_parameters":{"ef_search":${efSearch}}${filter}}}}}`
+    );
+  }
+
+  #indexDefinition() {
+    const { dimension, engine, encoder, shards, replicas, refreshInterval } = this.#settings;
+    const parameters = { m: 16, ef_construction: 128, ...encoderOf(engine, encoder) };
+    return {
+      settings: {
+        index: {
+          knn: true,
+          number_of_shards: shards,
+          number_of_replicas: replicas,
+          refresh_interval: refreshInterval,
+        },
+      },
+      mappings: {
+        dynamic: 'strict' as const,
+        properties: {
+          reference: { type: 'keyword' as const },
+          segment: { type: 'integer' as const },
+          vector: {
+            type: 'knn_vector' as const,
+            dimension,
+            // Rows have length 1, so the inner product is the cosine, without a norm to compute for every pair.
+            method: { name: 'hnsw', space_type: 'innerproduct', engine, parameters },
+          },
+        },
+      },
+      aliases: { [this.alias]: { is_write_index: true } },
+    };
+  }
+
+  /** Retries by ourselves: the client repeats neither a 429 nor what failed inside an answer. */
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    return withRetries(
+      () =>
+        work().catch((error) => {
+          throw translated(error, this.alias);
+        }),
+      isTransient,
+      this.#settings.retry,
+    );
+  }
+}
+
+interface SearchResponse {
+  status: number;
+  error?: unknown;
+  timed_out: boolean;
+  _shards: { failed: number };
+  hits: { hits: { _score: number; fields: { reference: [string]; segment: [number] } }[] };
+}
+
+interface DeletedByQuery {
+  deleted?: number;
+  version_conflicts?: number;
+  failures?: unknown[];
+}
+
+interface Counted {
+  hits: { total: { value: number } };
+  aggregations: { references: { value: number } };
+}
+
+type IndexStats = {
+  indices: Record<
+    string,
+    { shards: Record<string, { routing: { primary: boolean }; seq_no: { max_seq_no: number } }[]> }
+  >;
+};
+
+function hitOf({ _score, fields }: SearchResponse['hits']['hits'][number]): Hit {
+  return {
+    referenceId: fields.reference[0],
+    segment: fields.segment[0],
+    // How the k-NN plugin turns an inner product into a score, backwards.
+    similarity: _score >= 1 ? _score - 1 : 1 - 1 / _score,
+  };
+}
+
+function encoderOf(engine: 'faiss' | 'lucene', encoder: 'float' | 'fp16' | 'int8') {
+  if (encoder === 'float') return {};
+  if (engine === 'lucene') return { encoder: { name: 'sq', parameters: { bits: 7 } } };
+  return { encoder: { name: 'sq', parameters: { type: encoder } } };
+}
+
+/** Sequence numbers count every write and deletion of a shard; the index's own number outweighs them all. */
+function generationOf(indices: IndexStats['indices']): number {
+  let operations = 0;
+  let number = 0;
+  for (const [name, { shards }] of Object.entries(indices)) {
+    number = Math.max(number, Number(/\d+$/.exec(name)?.[0] ?? 0));
+    for (const copies of Object.values(shards)) {
+      operations += copies.find(({ routing }) => routing.primary)!.seq_no.max_seq_no + 1;
+    }
+  }
+  return number * 2 ** 40 + operations;
+}
+
+/** Ids may have 512 bytes; references may be named at length, and in any script. */
+const idPrefix = (referenceId: string): string =>
+  createHash('sha256').update(referenceId).digest('base64url').slice(0, 22);
+
+/** Seven decimals are what float32 holds near 1; printing them all would double the bytes. */
+const vectorJson = (vector: Float32Array): string =>
+  `[${Array.from(vector, (value) => Math.round(value * 1e7) / 1e7).join(',')}]`;
+
+function* chunked<T>(items: readonly T[], size: number): Iterable<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
+}

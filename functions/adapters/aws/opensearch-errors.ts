@@ -1,0 +1,68 @@
+import { errors } from '@opensearch-project/opensearch';
+import { RefrainError } from '../../core/errors.ts';
+
+/** OpenSearch refused a request, or could not be reached. */
+export class CatalogueError extends RefrainError {
+  /** HTTP status of the answer, or of the item in it; 0 where no answer came. */
+  readonly status: number;
+  /** OpenSearch's own name of the fault, such as `index_not_found_exception`. */
+  readonly type: string;
+
+  constructor(message: string, { status = 0, type = '', cause }: Fault = {}) {
+    super('CATALOGUE', message, { cause });
+    this.status = status;
+    this.type = type;
+  }
+}
+
+interface Fault {
+  status?: number;
+  type?: string;
+  cause?: unknown;
+}
+
+/** Too busy, or away: another try may help. */
+export function isTransient(error: unknown): boolean {
+  if (!(error instanceof CatalogueError)) return false;
+  return error.status === 0 || error.status === 429 || (error.status >= 500 && error.status !== 501);
+}
+
+export function translated(error: unknown, alias: string): unknown {
+  if (error instanceof errors.ResponseError) {
+    const status = error.statusCode ?? 0;
+    const { type = '', reason = error.message } = (error.body?.error ?? {}) as {
+      type?: string;
+      reason?: string;
+    };
+    const hint =
+      type === 'index_not_found_exception'
+        ? `; the catalogue ${alias} has not been set up, or was deleted: set it up and register again`
+        : '';
+    return new CatalogueError(`OpenSearch answered ${status}: ${reason}${hint}`, {
+      status,
+      type,
+      cause: error,
+    });
+  }
+  if (error instanceof errors.OpenSearchClientError) {
+    return new CatalogueError(`OpenSearch cannot be reached: ${error.message}`, { cause: error });
+  }
+  return error;
+}
+
+/** Throws for the items that failed: with the status of a lasting fault, if there is one among them. */
+export function checkItems(failed: readonly { status: number; error: unknown }[]): void {
+  if (failed.length === 0) return;
+  const failures = failed.map(
+    ({ status, error }) =>
+      new CatalogueError(`OpenSearch refused ${failed.length} items, first: ${status} ${describe(error)}`, {
+        status,
+      }),
+  );
+  throw failures.find((failure) => !isTransient(failure)) ?? failures[0]!;
+}
+
+function describe(error: unknown): string {
+  const { type, reason } = error as { type?: string; reason?: string };
+  return type ? `${type}: ${reason}` : String(error);
+}
