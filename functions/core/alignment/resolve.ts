@@ -1,0 +1,58 @@
+import type { Trace } from './trace.ts';
+
+/** Traces of one reference that belong together: pieces with something cut out or talked over between them. */
+export interface Chain {
+  traces: Trace[];
+  score: number;
+}
+
+/** A trace loses against a better one of the same reference that explains this share of its upload stretch. */
+const SAME_STRETCH = 0.5;
+/** Pieces at most so many segments apart in the upload ... */
+const LONGEST_GAP = 8;
+/** ... with at most so many cut out of the reference, or repeated, are one detection. */
+const LONGEST_CUT = 8;
+const LONGEST_REPEAT = 2;
+/** What joining costs, nats: a chance piece must not ride along. */
+const LINK_COST = 2;
+
+const startOf = ({ steps, from }: Trace) => steps[from]!.upload;
+const endOf = ({ steps, to }: Trace) => steps[to]!.upload + 1;
+
+/**
+ * Lines of one reference compete for stretches of the upload: loops and repeated passages make several of them
+ * right, and the best is reported. Lines of different references do not compete: two albums may hold the same music.
+ */
+export function withoutAliases(traces: readonly Trace[]): Trace[] {
+  const kept = new Map<string, Trace[]>();
+  for (const trace of [...traces].sort((a, b) => b.score - a.score)) {
+    const better = kept.get(trace.reference.id) ?? [];
+    const explained = better.reduce((sum, other) => sum + overlap(trace, other), 0);
+    if (explained > SAME_STRETCH * (endOf(trace) - startOf(trace))) continue;
+    kept.set(trace.reference.id, [...better, trace]);
+  }
+  return [...kept.values()].flat();
+}
+
+/** Joins pieces of one reference that follow each other on nearly the same line. */
+export function chain(traces: readonly Trace[]): Chain[] {
+  const open = new Map<string, Chain[]>();
+  for (const trace of [...traces].sort((a, b) => startOf(a) - startOf(b))) {
+    const chains = open.get(trace.reference.id) ?? [];
+    const before = chains.find(({ traces }) => follows(trace, traces.at(-1)!));
+    if (before) {
+      before.traces.push(trace);
+      before.score += Math.max(0, trace.score - LINK_COST);
+    } else open.set(trace.reference.id, [...chains, { traces: [trace], score: trace.score }]);
+  }
+  return [...open.values()].flat();
+}
+
+function follows(next: Trace, previous: Trace): boolean {
+  const gap = startOf(next) - endOf(previous);
+  const cut = next.steps[next.from]!.position - previous.steps[previous.to]!.position - gap;
+  return gap <= LONGEST_GAP && cut >= -LONGEST_REPEAT && cut <= LONGEST_CUT;
+}
+
+const overlap = (a: Trace, b: Trace): number =>
+  Math.max(0, Math.min(endOf(a), endOf(b)) - Math.max(startOf(a), startOf(b)));

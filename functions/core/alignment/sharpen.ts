@@ -1,0 +1,54 @@
+import { type Line, positionAt } from './line.ts';
+import type { Similarity, StoredReference } from './similarity.ts';
+
+/** How far around the voted line to look, in segments. */
+const REACH = 4;
+const SHIFTS = [0, -0.5, 0.5, -1, 1, -1.5, 1.5];
+const SLOPE_CHANGES = [0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03];
+
+/**
+ * Moves a voted line to where the stored vectors agree with it most: the evidence of all segments of the block is
+ * stacked along each neighbouring line, so that even a line whose single segments are lost in noise comes out.
+ */
+export function sharpen(
+  line: Line,
+  fromRow: number,
+  toRow: number,
+  segments: Uint32Array,
+  reference: StoredReference,
+  similarity: Similarity,
+): Line {
+  const width = 2 * REACH + 1;
+  const evidence = new Float32Array((toRow - fromRow) * width);
+  for (let row = fromRow; row < toRow; row++) {
+    const middle = Math.round(positionAt(line, segments[row]!));
+    for (let d = 0; d < width; d++) {
+      const cosine = similarity.cosine(row, reference, middle + d - REACH);
+      evidence[(row - fromRow) * width + d] = Number.isNaN(cosine)
+        ? 0
+        : similarity.evidence(similarity.deviations(row, cosine));
+    }
+  }
+
+  let best = line;
+  let bestSum = Number.NEGATIVE_INFINITY;
+  for (const change of SLOPE_CHANGES) {
+    for (const shift of SHIFTS) {
+      const candidate = { ...line, position: line.position + shift, slope: line.slope + change };
+      let sum = 0;
+      for (let row = fromRow; row < toRow; row++) {
+        const upload = segments[row]!;
+        const x = positionAt(candidate, upload) - Math.round(positionAt(line, upload)) + REACH;
+        const left = Math.floor(x);
+        if (left < 0 || left + 1 >= width) continue;
+        const at = (row - fromRow) * width + left;
+        sum += evidence[at]! + (x - left) * (evidence[at + 1]! - evidence[at]!);
+      }
+      if (sum > bestSum + 1e-6) {
+        best = candidate;
+        bestSum = sum;
+      }
+    }
+  }
+  return best;
+}

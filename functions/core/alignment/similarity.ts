@@ -1,0 +1,157 @@
+import type { Calibration } from '../confidence.ts';
+import type { SegmentVectors } from '../segments.ts';
+
+/** A reference's stored vectors, addressable by segment number. Silent segments were never stored. */
+export class StoredReference {
+  readonly id: string;
+  readonly vectors: Float32Array;
+  readonly rows: number;
+  /** Row of segment `i`, or -1. */
+  private readonly rowOf: Int32Array;
+
+  constructor(id: string, { segments, vectors }: SegmentVectors) {
+    this.id = id;
+    this.vectors = vectors;
+    this.rows = segments.length;
+    this.rowOf = new Int32Array((segments.at(-1) ?? -1) + 1).fill(-1);
+    segments.forEach((segment, row) => {
+      this.rowOf[segment] = row;
+    });
+  }
+
+  /** Segments from the start of the recording to its last audible one. */
+  get length(): number {
+    return this.rowOf.length;
+  }
+
+  row(segment: number): number {
+    return segment >= 0 && segment < this.rowOf.length ? this.rowOf[segment]! : -1;
+  }
+}
+
+/** How many stored vectors, taken evenly from everything that was fetched, stand for chance. */
+const CHANCE_SAMPLE = 192;
+/** In a normal distribution this share lies more than so many deviations below the median. */
+const LOW_SHARE = 0.1;
+const LOW_DEVIATIONS = 1.28;
+const LEAST_DEVIATION = 0.06;
+
+/**
+ * Cosines between the upload and stored references, and what they are worth.
+ *
+ * What a cosine says depends on the upload segment: a drum loop or a held chord resembles everything. Each upload
+ * segment is therefore measured against chance as it finds it itself, in a sample of the catalogue.
+ */
+export class Similarity {
+  private readonly vectors: Float32Array;
+  private readonly dimension: number;
+  private readonly calibration: Calibration;
+  private readonly sample: Float32Array;
+  private readonly sampled: Float32Array;
+  /** Mean and deviation of chance cosines per upload row; NaN until asked for. */
+  private readonly chanceMean: Float32Array;
+  private readonly chanceDeviation: Float32Array;
+
+  constructor(upload: SegmentVectors, references: readonly StoredReference[], calibration: Calibration) {
+    const rows = upload.segments.length;
+    this.vectors = upload.vectors;
+    this.dimension = rows === 0 ? 0 : upload.vectors.length / rows;
+    this.calibration = calibration;
+    this.sample = sampleOf(references, this.dimension);
+    this.sampled = new Float32Array(this.dimension === 0 ? 0 : this.sample.length / this.dimension);
+    this.chanceMean = new Float32Array(rows).fill(Number.NaN);
+    this.chanceDeviation = new Float32Array(rows).fill(Number.NaN);
+  }
+
+  /** Cosine of upload row `row` and a reference segment; NaN where nothing is stored. */
+  cosine(row: number, reference: StoredReference, segment: number): number {
+    const storedRow = reference.row(segment);
+    return storedRow < 0
+      ? Number.NaN
+      : dot(
+          this.vectors,
+          row * this.dimension,
+          reference.vectors,
+          storedRow * this.dimension,
+          this.dimension,
+        );
+  }
+
+  /** By how many standard deviations a cosine stands out of what chance gives this upload row. */
+  deviations(row: number, cosine: number): number {
+    if (Number.isNaN(this.chanceMean[row]!)) this.measureChance(row);
+    return (cosine - this.chanceMean[row]!) / this.chanceDeviation[row]!;
+  }
+
+  /** Log-likelihood ratio, in nats, of "the same audio" to "chance". */
+  evidence(deviations: number): number {
+    return interpolate(this.calibration.evidence, deviations);
+  }
+
+  /** Median and lower spread, so that true matches within the sample (loops, copies) do not pass for chance. */
+  private measureChance(row: number): void {
+    const { dimension, sample, sampled } = this;
+    for (let i = 0; i < sampled.length; i++) {
+      sampled[i] = dot(this.vectors, row * dimension, sample, i * dimension, dimension);
+    }
+    sampled.sort();
+    const median = sampled[sampled.length >> 1] ?? 0;
+    const low = sampled[Math.floor(sampled.length * LOW_SHARE)] ?? 0;
+    let mean = median;
+    let deviation = (median - low) / LOW_DEVIATIONS;
+    const prior = this.calibration.chance;
+    if (prior) {
+      // A sample may hold little else than the music in question: it can shift what is known, not replace it.
+      mean = clamp(mean, prior.mean - prior.deviation, prior.mean + prior.deviation);
+      deviation = clamp(deviation, 0.7 * prior.deviation, 1.4 * prior.deviation);
+    }
+    this.chanceMean[row] = mean;
+    this.chanceDeviation[row] = Math.max(LEAST_DEVIATION, deviation);
+  }
+}
+
+const clamp = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x));
+
+function sampleOf(references: readonly StoredReference[], dimension: number): Float32Array {
+  const total = references.reduce((sum, reference) => sum + reference.rows, 0);
+  const count = Math.min(CHANCE_SAMPLE, total);
+  const sample = new Float32Array(count * dimension);
+  let taken = 0;
+  let before = 0;
+  for (const { vectors, rows } of references) {
+    for (; taken < count; taken++) {
+      const row = Math.floor(((taken + 0.5) * total) / count) - before;
+      if (row >= rows) break;
+      sample.set(vectors.subarray(row * dimension, (row + 1) * dimension), taken * dimension);
+    }
+    before += rows;
+  }
+  return sample;
+}
+
+function dot(a: Float32Array, aStart: number, b: Float32Array, bStart: number, length: number): number {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let i = 0;
+  for (; i + 3 < length; i += 4) {
+    s0 += a[aStart + i]! * b[bStart + i]!;
+    s1 += a[aStart + i + 1]! * b[bStart + i + 1]!;
+    s2 += a[aStart + i + 2]! * b[bStart + i + 2]!;
+    s3 += a[aStart + i + 3]! * b[bStart + i + 3]!;
+  }
+  for (; i < length; i++) s0 += a[aStart + i]! * b[bStart + i]!;
+  return s0 + s1 + s2 + s3;
+}
+
+/** A piecewise linear curve; flat beyond its ends. */
+function interpolate({ at, nats }: Calibration['evidence'], x: number): number {
+  const last = at.length - 1;
+  if (!(x > at[0]!)) return nats[0]!;
+  if (x >= at[last]!) return nats[last]!;
+  let i = 1;
+  while (x > at[i]!) i++;
+  const share = (x - at[i - 1]!) / (at[i]! - at[i - 1]!);
+  return nats[i - 1]! + share * (nats[i]! - nats[i - 1]!);
+}

@@ -1,0 +1,190 @@
+import type { SegmentGrid } from '../segment-grid.ts';
+import type { Hit } from '../segments.ts';
+import type { Line } from './line.ts';
+
+/** A line that hits of one reference agree on, within one block of the upload. */
+export interface Proposal {
+  referenceId: string;
+  line: Line;
+  /** The upload rows of the block, `[fromRow, toRow)`. */
+  fromRow: number;
+  toRow: number;
+  votes: number;
+}
+
+/** Long enough for several hits, short enough for drifting speeds and short excerpts. */
+const BLOCK_MS = 10_000;
+/** Blocks overlap by half. */
+const BLOCK_STEP_MS = BLOCK_MS / 2;
+/** Neighbouring slopes part by less than a vote bin over half a block: 5.5 % of 5 s is 0.3 s. */
+const SLOPES = [0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5].map((step) => 1.055 ** step);
+/** A line off the original speed needs this much more votes: it has ten chances to one. */
+const SLOPE_PREFERENCE = 1.05;
+const LINES_PER_BLOCK = 16;
+/** Beside a clear line, lines with less than this share of its votes are not worth a look. */
+const LEAST_SHARE = 0.12;
+const LINES_PER_REFERENCE = 4;
+/** References looked at per block: those whose hits weigh most. */
+const REFERENCES_PER_BLOCK = 48;
+/** Lines of one reference closer than this, in segments, are one line. */
+const APART = 3;
+
+/**
+ * Lets the hits vote for lines, block by block. Every hit weighs what it has above the background and votes, for
+ * each slope, for the place where its line crosses the middle of the block.
+ */
+export function proposeLines(
+  upload: { segments: Uint32Array; hits: readonly (readonly Hit[])[] },
+  grid: SegmentGrid,
+): Proposal[] {
+  const { segments, hits } = upload;
+  const background = backgroundOf(hits);
+  const blockLength = Math.ceil(BLOCK_MS / grid.hopMs);
+  const blockStep = Math.ceil(BLOCK_STEP_MS / grid.hopMs);
+  const proposals: Proposal[] = [];
+
+  let fromRow = 0;
+  let toRow = 0;
+  for (let start = 0; toRow < segments.length; start += blockStep) {
+    while (fromRow < segments.length && segments[fromRow]! < start) fromRow++;
+    if (fromRow < segments.length && segments[fromRow]! >= start + blockLength) {
+      // A long silence: go on with the block that holds the next audible segment.
+      start = Math.floor(segments[fromRow]! / blockStep) * blockStep - blockStep;
+      continue;
+    }
+    while (toRow < segments.length && segments[toRow]! < start + blockLength) toRow++;
+    proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow));
+  }
+  return proposals;
+}
+
+/**
+ * The cosine that chance reaches, per upload row: that of its last hit. Where even the last hit is a true one (loops,
+ * many copies), what is usual in this upload stands in.
+ */
+function backgroundOf(hits: readonly (readonly Hit[])[]): Float32Array {
+  const last = Float32Array.from(hits, (row) => row.at(-1)?.similarity ?? 0);
+  const usual = last.toSorted()[Math.floor(last.length / 4)] ?? 0;
+  return last.map((similarity) => Math.min(similarity, usual) - 0.01);
+}
+
+/** One reference's hits in a block, as columns. */
+interface BlockHits {
+  referenceId: string;
+  upload: number[];
+  segment: number[];
+  weight: number[];
+  total: number;
+}
+
+function linesOfBlock(
+  segments: Uint32Array,
+  hits: readonly (readonly Hit[])[],
+  background: Float32Array,
+  fromRow: number,
+  toRow: number,
+): Proposal[] {
+  const byReference = new Map<string, BlockHits>();
+  for (let row = fromRow; row < toRow; row++) {
+    for (const { referenceId, segment, similarity } of hits[row]!) {
+      const weight = similarity - background[row]!;
+      if (weight <= 0) continue;
+      let group = byReference.get(referenceId);
+      if (!group) {
+        group = { referenceId, upload: [], segment: [], weight: [], total: 0 };
+        byReference.set(referenceId, group);
+      }
+      group.upload.push(segments[row]!);
+      group.segment.push(segment);
+      group.weight.push(weight);
+      group.total += weight;
+    }
+  }
+  const middle = (segments[fromRow]! + segments[toRow - 1]!) / 2;
+  const lines = [...byReference.values()]
+    .sort((a, b) => b.total - a.total)
+    .slice(0, REFERENCES_PER_BLOCK)
+    .flatMap((group) =>
+      strongestLines(group, middle).map(({ votes, position, slope }) => ({
+        referenceId: group.referenceId,
+        line: { upload: middle, position, slope },
+        fromRow,
+        toRow,
+        votes,
+      })),
+    )
+    .sort((a, b) => b.votes - a.votes)
+    .slice(0, LINES_PER_BLOCK);
+  return lines.filter(({ votes }) => votes >= LEAST_SHARE * lines[0]!.votes);
+}
+
+interface Peak {
+  votes: number;
+  position: number;
+  slope: number;
+}
+
+// Scratch histogram of line positions, one segment a bin, folded: places 4,096 segments apart share a bin.
+const BINS = 4096;
+const votesIn = new Float32Array(BINS);
+const lastVoter = new Int32Array(BINS).fill(-1);
+const lastWeight = new Float32Array(BINS);
+
+function strongestLines({ upload, segment, weight }: BlockHits, middle: number): Peak[] {
+  const peaks: Peak[] = [];
+  const count = upload.length;
+  const bin = new Int32Array(count);
+  for (const slope of SLOPES) {
+    for (let i = 0; i < count; i++) {
+      const position = Math.floor(segment[i]! - slope * (upload[i]! - middle));
+      bin[i] = position;
+      // Bins are two segments wide and overlap, so that no line falls between two.
+      vote(position, upload[i]!, weight[i]!);
+      vote(position - 1, upload[i]!, weight[i]!);
+    }
+    for (let i = 0; i < count; i++) {
+      keepPeak(peaks, bin[i]! + 1, slope, votesIn[bin[i]! & (BINS - 1)]!);
+      keepPeak(peaks, bin[i]!, slope, votesIn[(bin[i]! - 1) & (BINS - 1)]!);
+    }
+    for (let i = 0; i < count; i++) {
+      forget(bin[i]!);
+      forget(bin[i]! - 1);
+    }
+  }
+  return peaks;
+}
+
+/** An upload segment votes once per bin, with its best hit: held notes must not stuff the ballot. */
+function vote(position: number, voter: number, weight: number): void {
+  const bin = position & (BINS - 1);
+  if (lastVoter[bin] !== voter) {
+    votesIn[bin]! += weight;
+    lastVoter[bin] = voter;
+    lastWeight[bin] = weight;
+  } else if (weight > lastWeight[bin]!) {
+    votesIn[bin]! += weight - lastWeight[bin]!;
+    lastWeight[bin] = weight;
+  }
+}
+
+function forget(position: number): void {
+  const bin = position & (BINS - 1);
+  votesIn[bin] = 0;
+  lastVoter[bin] = -1;
+}
+
+/** Keeps the best few peaks that are not neighbours of each other. */
+function keepPeak(peaks: Peak[], position: number, slope: number, votes: number): void {
+  for (const peak of peaks) {
+    if (Math.abs(peak.position - position) >= APART) continue;
+    const needed = peak.slope === slope ? peak.votes : peak.votes * SLOPE_PREFERENCE;
+    if (votes > needed) Object.assign(peak, { position, slope, votes });
+    return;
+  }
+  if (peaks.length < LINES_PER_REFERENCE) {
+    peaks.push({ position, slope, votes });
+    return;
+  }
+  const weakest = peaks.reduce((a, b) => (b.votes < a.votes ? b : a));
+  if (votes > weakest.votes * SLOPE_PREFERENCE) Object.assign(weakest, { position, slope, votes });
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod';
+
+/** What is known of a possible match; every number grows with the odds that it is one, unless said otherwise. */
+export interface Features {
+  /** Evidence summed along the line, nats (see `alignment/similarity.ts`). */
+  score: number;
+  /** Score that the third best other reference reaches at the same place: what chance gives here. Speaks against. */
+  field: number;
+  /** Evidence on the line, per segment, above that on parallel lines of the same reference, in deviations. */
+  contrast: number;
+  /** Mean cosine along the line. */
+  cosine: number;
+  /** Share of the segments that speak for the match. */
+  fill: number;
+  /** Length of the match in the upload. */
+  seconds: number;
+}
+
+const finite = z.number();
+
+/**
+ * How cosines become evidence, and evidence becomes a probability. Fitted for one model by `bench:calibrate` and kept
+ * in its `model.json`; the defaults hold for any model whose chance cosines are roughly normal, and are cautious.
+ */
+export const Calibration = z.object({
+  /** Mean and deviation of the cosine of unrelated segments. Without it, each upload measures them for itself. */
+  chance: z.object({ mean: finite, deviation: finite.positive() }).optional(),
+  /** Evidence in nats, linear between points `at` so many deviations above chance. */
+  evidence: z
+    .object({ at: z.array(finite).min(2), nats: z.array(finite).min(2) })
+    .refine(({ at, nats }) => at.length === nats.length && at.every((x, i) => i === 0 || x > at[i - 1]!), {
+      error: 'as many `nats` as points `at`, and those ascending',
+    })
+    .default({ at: [0, 1, 2, 3, 4, 5, 6], nats: [-0.7, -0.5, -0.1, 0.7, 1.5, 2.3, 3] }),
+  /** The logistic: log-odds = intercept + sum of weight * term. */
+  acceptance: z
+    .object({ intercept: finite, weights: z.record(z.string(), finite) })
+    .default({ intercept: -18, weights: { logScore: 5, contrast: 3 } }),
+  /** A match is reported at this confidence or above. */
+  threshold: z.number().min(0).max(1).default(0.5),
+});
+export type Calibration = z.infer<typeof Calibration>;
+
+/** The calibration that came with a model. @throws ZodError when it is malformed */
+export const calibrationOf = (model: { calibration: Record<string, unknown> }): Calibration =>
+  Calibration.parse(model.calibration);
+
+/** What the logistic sees: features on scales on which they add up. */
+export function termsOf(features: Features): Record<string, number> {
+  return {
+    logScore: Math.log1p(features.score),
+    logField: Math.log1p(features.field),
+    contrast: Math.min(2, features.contrast),
+    cosine: features.cosine,
+    fill: features.fill,
+    logSeconds: Math.log(Math.max(0.5, features.seconds)),
+  };
+}
+
+/** The probability, 0..1, that a possible match is a true one. */
+export function confidenceOf(features: Features, { acceptance }: Calibration): number {
+  const terms = termsOf(features);
+  let logOdds = acceptance.intercept;
+  for (const [term, weight] of Object.entries(acceptance.weights)) logOdds += weight * (terms[term] ?? 0);
+  return 1 / (1 + Math.exp(-logOdds));
+}
