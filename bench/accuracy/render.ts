@@ -366,7 +366,6 @@ export async function drawNegatives(
   const seconds = Math.max(...LENGTHS) + LEAD_SECONDS + SPARE_SECONDS;
   const music = Math.round(count * 0.6);
   const perCondition = Math.ceil(music / 2 / (CONDITIONS.length - 1));
-  const distortions = CONDITIONS.filter((condition) => condition.id !== 'clean');
   const clean = await drawRecipes(conditionOf('clean'), outsiders, Math.ceil(music / 2), split, 'negative');
   const distorted = await Promise.all(
     CONDITIONS.filter((condition) => condition.id !== 'clean').map((condition) =>
