@@ -1,0 +1,206 @@
+import { Duration, RemovalPolicy, Size, Stack, type StackProps } from 'aws-cdk-lib';
+import { SubnetType } from 'aws-cdk-lib/aws-ec2';
+import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
+import { ManagedPolicy, PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import {
+  Architecture,
+  Code,
+  DockerImageCode,
+  DockerImageFunction,
+  type FunctionOptions,
+  Function as LambdaFunction,
+  LayerVersion,
+  LoggingFormat,
+  Runtime,
+  Tracing,
+} from 'aws-cdk-lib/aws-lambda';
+import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { ARCHITECTURE, FUNCTIONS } from '../../functions/constants.ts';
+import { acknowledge } from '../acknowledge.ts';
+import type { Bundles } from '../bundle.ts';
+import type { Stage } from '../stage.ts';
+import type { CatalogueStack } from './catalogue-stack.ts';
+import type { ReviewStack } from './review-stack.ts';
+import type { StorageStack } from './storage-stack.ts';
+
+/** The functions and what wakes them. */
+export class PipelineStack extends Stack {
+  readonly functions: Record<'scan' | 'backfill' | 'register' | 'embed', LambdaFunction>;
+
+  constructor(
+    scope: Construct,
+    id: string,
+    stage: Stage,
+    parts: { storage: StorageStack; catalogue: CatalogueStack; review: ReviewStack; bundles: Bundles },
+    props: StackProps,
+  ) {
+    super(scope, id, props);
+    const { storage, catalogue, review, bundles } = parts;
+
+    const embed = this.#embed(stage, catalogue);
+    const media = new LayerVersion(this, 'MediaLayer', {
+      description: 'FFmpeg for the zip functions',
+      code: Code.fromAsset(bundles.mediaLayer),
+      compatibleArchitectures: [architecture],
+      compatibleRuntimes: [Runtime.NODEJS_24_X],
+    });
+    const environment = {
+      REFRAIN_REFERENCES_TABLE: storage.tables.references.tableName,
+      REFRAIN_SCANS_TABLE: storage.tables.scans.tableName,
+      REFRAIN_CASES_TABLE: storage.tables.cases.tableName,
+      REFRAIN_EVIDENCE_BUCKET: storage.evidence.bucketName,
+      REFRAIN_REVIEW_QUEUE_URL: review.reviewQueue.queueUrl,
+      REFRAIN_EVENT_BUS: review.bus.eventBusName,
+      REFRAIN_EMBED_FUNCTION: embed.functionName,
+      REFRAIN_OPENSEARCH_ENDPOINT: catalogue.endpoint,
+      REFRAIN_OPENSEARCH_ENGINE: stage.catalogue.engine,
+      REFRAIN_OPENSEARCH_ENCODER: stage.catalogue.encoder,
+      REFRAIN_OPENSEARCH_AUTH: stage.catalogue.kind === 'domain' ? 'sigv4' : 'none',
+    };
+
+    const zip = (name: 'scan' | 'backfill' | 'register', bundle: string, requests: Queue) =>
+      this.#function(stage, name, {
+        ...FUNCTIONS[name === 'register' ? 'register' : 'scan'],
+        code: Code.fromAsset(bundle),
+        options: {
+          environment: { ...environment, REFRAIN_SCAN_REQUESTS_URL: requests.queueUrl },
+          layers: [media],
+          ...(catalogue.network && {
+            vpc: catalogue.network.vpc,
+            vpcSubnets: { subnetType: SubnetType.PRIVATE_ISOLATED },
+            securityGroups: [catalogue.network.functions],
+          }),
+        },
+      });
+    const scan = zip('scan', bundles.scan, storage.scanRequests);
+    const backfill = zip('backfill', bundles.scan, storage.scanBackfill);
+    const register = zip('register', bundles.register, storage.registerRequests);
+    this.functions = { scan, backfill, register, embed };
+
+    for (const [listener, requests] of [
+      [scan, storage.scanRequests],
+      [backfill, storage.scanBackfill],
+    ] as const) {
+      storage.uploads.grantRead(listener);
+      storage.evidence.grantReadWrite(listener);
+      storage.tables.scans.grantReadWriteData(listener);
+      storage.tables.cases.grantReadWriteData(listener);
+      storage.tables.references.grantReadData(listener);
+      requests.grantSendMessages(listener);
+      review.reviewQueue.grantSendMessages(listener);
+    }
+    storage.references.grantRead(register);
+    storage.tables.references.grantReadWriteData(register);
+    for (const caller of [scan, backfill, register]) {
+      embed.grantInvoke(caller);
+      review.bus.grantPutEventsTo(caller);
+      catalogue.grantUse(caller.role!);
+      acknowledge(caller.role!, {
+        'AwsSolutions-IAM5':
+          'Objects of the named buckets, indexes of the named tables and domain: narrower is not possible.',
+      });
+    }
+    this.#wake(scan, storage.scanRequests, stage.scanConcurrency);
+    this.#wake(backfill, storage.scanBackfill, stage.backfillConcurrency);
+    this.#wake(register, storage.registerRequests, stage.registerConcurrency);
+  }
+
+  /** One message per run: a long upload must not take its neighbours' time. */
+  #wake(listener: LambdaFunction, requests: Queue, maxConcurrency: number): void {
+    listener.addEventSource(
+      new SqsEventSource(requests, { batchSize: 1, maxConcurrency, reportBatchItemFailures: true }),
+    );
+  }
+
+  /** The only container: PCM in, vectors out, no permissions but its logs, and no way to any network. */
+  #embed(stage: Stage, catalogue: CatalogueStack): DockerImageFunction {
+    return new DockerImageFunction(this, 'embed', {
+      ...this.#common(stage, 'embed', FUNCTIONS.embed),
+      code: DockerImageCode.fromImageAsset('.', {
+        file: 'functions/embed/Dockerfile',
+        platform: ARCHITECTURE === 'arm64' ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
+        exclude: ['**', '!functions', '!models', '!package.json', '!package-lock.json', '!.npmrc'],
+      }),
+      reservedConcurrentExecutions: stage.embedConcurrency,
+      ...(catalogue.network && {
+        vpc: catalogue.network.vpc,
+        vpcSubnets: { subnetType: SubnetType.PRIVATE_ISOLATED },
+        securityGroups: [catalogue.network.isolated],
+      }),
+    });
+  }
+
+  #function(
+    stage: Stage,
+    name: string,
+    settings: {
+      timeoutSeconds: number;
+      memoryMb: number;
+      scratchMb: number;
+      code: Code;
+      options: FunctionOptions;
+    },
+  ): LambdaFunction {
+    return new LambdaFunction(this, name, {
+      ...this.#common(stage, name, settings),
+      runtime: Runtime.NODEJS_24_X,
+      handler: 'lambda.handler',
+      code: settings.code,
+      ...settings.options,
+    });
+  }
+
+  #common(
+    stage: Stage,
+    name: string,
+    limits: { timeoutSeconds: number; memoryMb: number; scratchMb: number },
+  ): FunctionOptions {
+    const logGroup = new LogGroup(this, `${name}Log`, {
+      logGroupName: `/aws/lambda/refrain-${stage.name}-${name}`,
+      retention: RetentionDays.THREE_MONTHS,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    return {
+      functionName: `refrain-${stage.name}-${name}`,
+      architecture,
+      timeout: Duration.seconds(limits.timeoutSeconds),
+      memorySize: limits.memoryMb,
+      ephemeralStorageSize: Size.mebibytes(limits.scratchMb),
+      logGroup,
+      loggingFormat: LoggingFormat.JSON,
+      tracing: Tracing.ACTIVE,
+      role: this.#role(name, logGroup),
+    };
+  }
+
+  /** A role of its own for each function, which starts with its own log and nothing else. */
+  #role(name: string, logGroup: LogGroup): Role {
+    const role = new Role(this, `${name}Role`, {
+      assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
+      inlinePolicies: {
+        Log: new PolicyDocument({
+          statements: [
+            new PolicyStatement({
+              actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+              resources: [logGroup.logGroupArn],
+            }),
+          ],
+        }),
+      },
+      managedPolicies: [
+        ManagedPolicy.fromAwsManagedPolicyName('service-role/AWSLambdaVPCAccessExecutionRole'),
+      ],
+    });
+    acknowledge(role, {
+      'AwsSolutions-IAM4':
+        'Network interfaces in a VPC have no names beforehand; the managed policy grants just their life cycle.',
+      'AwsSolutions-IAM5': 'X-Ray and network interfaces take no resource names.',
+    });
+    return role;
+  }
+}
+
+const architecture = ARCHITECTURE === 'arm64' ? Architecture.ARM_64 : Architecture.X86_64;

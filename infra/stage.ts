@@ -1,0 +1,59 @@
+import { z } from 'zod';
+
+const Engine = z.enum(['faiss', 'lucene']);
+
+/** Where the catalogue is searched. */
+const CatalogueSettings = z.discriminatedUnion('kind', [
+  /** A managed OpenSearch domain in private subnets: the default, since it takes upserts by id. */
+  z.object({
+    kind: z.literal('domain'),
+    engine: Engine,
+    encoder: z.enum(['none', 'fp16', 'byte']),
+    dataNodes: z.int().min(1),
+    dataNodeType: z.string().endsWith('.search'),
+    dedicatedMasters: z.union([z.literal(0), z.literal(3)]),
+    volumeGiB: z.int().min(10),
+  }),
+  /** A cluster that somebody else runs, reached by its address. */
+  z.object({
+    kind: z.literal('external'),
+    endpoint: z.url(),
+    engine: Engine,
+    encoder: z.enum(['none', 'fp16', 'byte']),
+  }),
+]);
+
+/** What differs between stages; everything else is the same everywhere. Read from `stages` in `cdk.json`. */
+export const StageSettings = z.object({
+  /** What becomes of buckets, tables and keys when the stack is deleted. */
+  removal: z.enum(['retain', 'destroy']),
+  /**
+   * How many runs of a function may go on at once. These budgets are what keeps a flood of uploads from drowning the
+   * search cluster: what is over them waits in the queue.
+   */
+  scanConcurrency: z.int().min(2).max(1000),
+  backfillConcurrency: z.int().min(2).max(1000),
+  registerConcurrency: z.int().min(2).max(1000),
+  embedConcurrency: z.int().min(1),
+  /** Told of every alarm. */
+  alarmEmail: z.union([z.email(), z.literal('')]).default(''),
+  catalogue: CatalogueSettings,
+});
+export type StageSettings = z.infer<typeof StageSettings>;
+
+export interface Stage extends StageSettings {
+  name: string;
+}
+
+/** @throws Error that names every fault of the stage's settings */
+export function readStage(name: string, stages: unknown): Stage {
+  const known = z.record(z.string(), z.unknown()).parse(stages ?? {});
+  if (!(name in known)) {
+    throw new Error(`cdk.json knows no stage "${name}", only ${Object.keys(known).join(', ')}`);
+  }
+  const settings = StageSettings.safeParse(known[name]);
+  if (!settings.success) {
+    throw new Error(`stage "${name}" in cdk.json:\n${z.prettifyError(settings.error)}`);
+  }
+  return { name, ...settings.data };
+}
