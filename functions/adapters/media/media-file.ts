@@ -1,0 +1,220 @@
+import {
+  AV_CODEC_ID_NONE,
+  AV_DISPOSITION_COMMENT,
+  AV_DISPOSITION_DEFAULT,
+  AV_DISPOSITION_HEARING_IMPAIRED,
+  AV_DISPOSITION_VISUAL_IMPAIRED,
+  AV_NOPTS_VALUE,
+  AVDISCARD_ALL,
+  AVERROR_ENOMEM,
+  AVMEDIA_TYPE_AUDIO,
+} from 'node-av/constants';
+import { avGetCodecName, Codec, CodecContext, Dictionary, FormatContext, type Stream } from 'node-av/lib';
+import { RejectedAudioError } from '../../core/errors.ts';
+import type { MediaInfo } from '../../ports/decoder.ts';
+import type { DecodeJob } from './messages.ts';
+
+/**
+ * Containers that are opened. Whatever may name other files or addresses (HLS, DASH, concat, SDP, image sequences)
+ * or make up its own content (lavfi) is not among them.
+ */
+const CONTAINERS = ['mp3', 'mov', 'ogg', 'flac', 'wav', 'w64', 'aiff', 'caf', 'aac', 'amr', 'matroska'];
+
+/** Decoders that may run. Pictures are never decoded, not even to learn their size. */
+const DECODERS = [
+  ...[
+    'mp3float',
+    'mp3',
+    'mp2float',
+    'mp2',
+    'mp1float',
+    'aac',
+    'aac_latm',
+    'opus',
+    'libopus',
+    'vorbis',
+    'libvorbis',
+  ],
+  ...['flac', 'alac', 'ac3', 'eac3', 'dca', 'amrnb', 'amrwb', 'adpcm_ms', 'adpcm_ima_wav', 'adpcm_ima_qt'],
+  ...['pcm_alaw', 'pcm_mulaw', 'pcm_u8', 'pcm_s8', 'pcm_s16le', 'pcm_s16be', 'pcm_u16le', 'pcm_u16be'],
+  ...['pcm_s24le', 'pcm_s24be', 'pcm_s32le', 'pcm_s32be', 'pcm_s64le', 'pcm_f32le', 'pcm_f32be', 'pcm_f64le'],
+  ...['pcm_f64be', 'pcm_lxf', 'pcm_s16le_planar', 'pcm_s16be_planar'],
+];
+
+/** Containers whose duration is written in a header, not guessed from the bit rate. */
+const STATES_DURATION = new Set(['mov', 'matroska', 'flac', 'wav', 'w64', 'aiff', 'caf']);
+
+export interface MediaFile {
+  format: FormatContext;
+  stream: Stream;
+  decoder: CodecContext;
+  info: MediaInfo;
+}
+
+/**
+ * Opens the file behind a descriptor and the decoder of its main audio track. FFmpeg sees no path and may use no
+ * protocol but this descriptor.
+ * @throws RejectedAudioError
+ */
+export function openMedia(fd: number, job: DecodeJob): MediaFile {
+  const format = openContainer(fd, job);
+  const streams = format.streams;
+  for (const stream of streams) {
+    if (stream.codecpar.codecType !== AVMEDIA_TYPE_AUDIO) stream.discard = AVDISCARD_ALL;
+  }
+  // A failure here is judged below, by what became known of the tracks.
+  format.findStreamInfoSync();
+
+  const container = containerOf(format);
+  const { stream, codec } = mainTrack(format);
+  for (const other of format.streams) if (other.index !== stream.index) other.discard = AVDISCARD_ALL;
+
+  const { sampleRate, channels } = stream.codecpar;
+  if (sampleRate > job.maxSampleRate || channels > job.maxChannels) {
+    throw new RejectedAudioError(
+      'UNSUPPORTED',
+      `the audio has ${channels} channels at ${sampleRate} Hz; at most ${job.maxChannels} channels at ` +
+        `${job.maxSampleRate} Hz are accepted`,
+    );
+  }
+  const claimedDurationMs = claimedDuration(format, stream, container);
+  return {
+    format,
+    stream,
+    decoder: openDecoder(codec, stream),
+    info: {
+      container,
+      codec: avGetCodecName(stream.codecpar.codecId) ?? 'unknown',
+      channels,
+      sampleRate,
+      ...(claimedDurationMs === undefined ? {} : { claimedDurationMs }),
+      tags: tagsOf(format, stream),
+    },
+  };
+}
+
+function openContainer(fd: number, job: DecodeJob): FormatContext {
+  const format = new FormatContext();
+  const opened = format.openInputSync(
+    'fd:',
+    null,
+    Dictionary.fromObject({
+      fd,
+      protocol_whitelist: 'fd',
+      format_whitelist: CONTAINERS.join(','),
+      codec_whitelist: DECODERS.join(','),
+      max_streams: job.maxStreams,
+    }),
+  );
+  if (opened === AVERROR_ENOMEM) throw outOfMemory();
+  if (opened < 0) {
+    throw new RejectedAudioError(
+      'NOT_MEDIA',
+      'this is no audio or video file that can be read (MP3, AAC/M4A, Ogg, Opus, FLAC, WAV, AIFF, MP4, MOV, MKV, WebM)',
+    );
+  }
+  return format;
+}
+
+/** The default track before others, programme before commentary, then most channels, then the longest. */
+function mainTrack(format: FormatContext): { stream: Stream; codec: Codec } {
+  const audio = format.streams.filter((stream) => stream.codecpar.codecType === AVMEDIA_TYPE_AUDIO);
+  if (audio.length === 0) throw new RejectedAudioError('NO_AUDIO', 'the file has no audio track');
+
+  const aside = AV_DISPOSITION_COMMENT | AV_DISPOSITION_HEARING_IMPAIRED | AV_DISPOSITION_VISUAL_IMPAIRED;
+  const rank = (stream: Stream): number[] => [
+    (stream.disposition & AV_DISPOSITION_DEFAULT) === 0 ? 0 : 1,
+    (stream.disposition & aside) === 0 ? 1 : 0,
+    stream.codecpar.channels,
+    Number(stream.duration),
+    -stream.index,
+  ];
+  const ranked = audio
+    .map((stream) => ({ stream, rank: rank(stream) }))
+    .sort((a, b) => {
+      const differs = a.rank.findIndex((value, i) => value !== b.rank[i]);
+      return differs < 0 ? 0 : b.rank[differs]! - a.rank[differs]!;
+    });
+  for (const { stream } of ranked) {
+    const codec = Codec.findDecoder(stream.codecpar.codecId);
+    if (codec && DECODERS.includes(codec.name ?? '')) return { stream, codec };
+  }
+  const names = audio.map(({ codecpar: { codecId } }) =>
+    codecId === AV_CODEC_ID_NONE ? 'unknown' : (avGetCodecName(codecId) ?? `${codecId}`),
+  );
+  throw new RejectedAudioError(
+    'UNSUPPORTED',
+    `the audio is coded as ${names.join(', ')}, which is not supported`,
+  );
+}
+
+function openDecoder(codec: Codec, stream: Stream): CodecContext {
+  const decoder = new CodecContext();
+  decoder.allocContext3(codec);
+  decoder.parametersToContext(stream.codecpar);
+  decoder.pktTimebase = stream.timeBase;
+  decoder.threadCount = 1;
+  const opened = decoder.open2Sync(codec);
+  if (opened === AVERROR_ENOMEM) throw outOfMemory();
+  if (opened < 0) {
+    throw new RejectedAudioError(
+      'UNDECODABLE',
+      `the ${codec.name} audio is damaged: its set-up data cannot be read`,
+    );
+  }
+  return decoder;
+}
+
+export function outOfMemory(): RejectedAudioError {
+  return new RejectedAudioError('DECODER_CRASHED', 'the file asks for more memory than a decoder is given');
+}
+
+/** One name per container; FFmpeg lists all that a demuxer knows. */
+function containerOf(format: FormatContext): string {
+  const name = format.iformat?.name ?? 'unknown';
+  return name.split(',')[0]!;
+}
+
+function claimedDuration(format: FormatContext, stream: Stream, container: string): number | undefined {
+  if (!STATES_DURATION.has(container)) return undefined;
+  if (stream.duration !== AV_NOPTS_VALUE && stream.duration > 0n) {
+    return (Number(stream.duration) * stream.timeBase.num * 1000) / stream.timeBase.den;
+  }
+  return format.duration !== AV_NOPTS_VALUE && format.duration > 0n
+    ? Number(format.duration) / 1000
+    : undefined;
+}
+
+/** What describes the file's make, not its content. */
+const TECHNICAL = new Set([
+  ...[
+    'major_brand',
+    'minor_version',
+    'compatible_brands',
+    'handler_name',
+    'vendor_id',
+    'language',
+    'encoder',
+  ],
+  ...['duration', 'creation_time', 'timecode'],
+]);
+
+/** Names of the same tag in different containers. */
+const SYNONYMS: Record<string, string> = { tsrc: 'isrc', year: 'date', tdrc: 'date', tyer: 'date' };
+
+const MAX_TAG_LENGTH = 1000;
+
+function tagsOf(format: FormatContext, stream: Stream): Record<string, string> {
+  const tags: Record<string, string> = {};
+  const pairs = { ...stream.metadata?.getAll(), ...format.metadata?.getAll() };
+  for (const [name, value] of Object.entries(pairs)) {
+    const key = SYNONYMS[name.toLowerCase()] ?? name.toLowerCase();
+    const text = value
+      .replaceAll(/\p{Cc}+/gu, ' ')
+      .normalize('NFC')
+      .trim();
+    if (text !== '' && !TECHNICAL.has(key) && !Object.hasOwn(tags, key))
+      tags[key] = text.slice(0, MAX_TAG_LENGTH);
+  }
+  return tags;
+}

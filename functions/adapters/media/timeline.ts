@@ -1,0 +1,98 @@
+import { mergeSpans, type TimeSpan } from '../../core/span.ts';
+
+/** Samples in one block of PCM: two seconds, and never more than 4 MB. */
+const BLOCK_SECONDS = 2;
+
+/** More gaps than this in one file are told more coarsely, so that a hostile file cannot grow the list. */
+const MAX_SPANS = 1000;
+
+/**
+ * The output's line of time: takes runs of samples at true positions, and hands on contiguous blocks. What lies
+ * between two runs becomes zeros, what overlaps or lies before `startSample` is dropped.
+ */
+export class Timeline {
+  /** End of the audio so far, in output samples from the start of the file. */
+  end = 0;
+  #undecodable: TimeSpan[] = [];
+  #block: Float32Array;
+  #filled = 0;
+  #blockStart: number;
+  readonly #sampleRate: number;
+  readonly #emit: (startSample: number, pcm: Float32Array) => void;
+
+  constructor(
+    sampleRate: number,
+    startSample: number,
+    emit: (startSample: number, pcm: Float32Array) => void,
+  ) {
+    this.#sampleRate = sampleRate;
+    this.#blockStart = startSample;
+    this.#block = new Float32Array(sampleRate * BLOCK_SECONDS);
+    this.#emit = emit;
+  }
+
+  get undecodable(): TimeSpan[] {
+    return mergeSpans(this.#undecodable);
+  }
+
+  markUndecodable(startSample: number, endSample: number): void {
+    const startMs = (startSample * 1000) / this.#sampleRate;
+    const endMs = (endSample * 1000) / this.#sampleRate;
+    if (endMs <= startMs) return;
+    this.#undecodable.push({ startMs, endMs });
+    for (let gapMs = 1000; this.#undecodable.length > MAX_SPANS; gapMs *= 4) {
+      this.#undecodable = mergeSpans(this.#undecodable, gapMs);
+    }
+  }
+
+  /** Continues with silence up to `sample`. */
+  silenceTo(sample: number): void {
+    if (sample <= this.end) return;
+    this.#append(sample - Math.max(this.end, this.#next), (block, at, length) =>
+      block.fill(0, at, at + length),
+    );
+    this.end = sample;
+  }
+
+  /** Appends samples that belong at `start`. */
+  write(start: number, pcm: Float32Array): void {
+    this.silenceTo(start);
+    const skip = Math.max(this.end, this.#next) - start;
+    if (pcm.length > skip) {
+      let from = skip;
+      this.#append(pcm.length - skip, (block, at, length) => {
+        for (let i = 0; i < length; i++) block[at + i] = limited(pcm[from + i]!);
+        from += length;
+      });
+    }
+    this.end = Math.max(this.end, start + pcm.length);
+  }
+
+  /** Hands on what is left. */
+  finish(): void {
+    if (this.#filled > 0) this.#emit(this.#blockStart, this.#block.subarray(0, this.#filled));
+    this.#blockStart = this.#next;
+    this.#filled = 0;
+  }
+
+  /** The first sample that has not been written into a block. */
+  get #next(): number {
+    return this.#blockStart + this.#filled;
+  }
+
+  #append(samples: number, fill: (block: Float32Array, at: number, length: number) => void): void {
+    while (samples > 0) {
+      const length = Math.min(samples, this.#block.length - this.#filled);
+      fill(this.#block, this.#filled, length);
+      this.#filled += length;
+      samples -= length;
+      if (this.#filled === this.#block.length) this.finish();
+    }
+  }
+}
+
+/** -1..1, and silence for what is no number. */
+export function limited(sample: number): number {
+  if (sample >= -1 && sample <= 1) return sample;
+  return sample > 1 ? 1 : sample < -1 ? -1 : 0;
+}
