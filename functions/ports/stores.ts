@@ -7,6 +7,8 @@ import type { ScanRecord } from '../core/scan.ts';
 export interface Page<T> {
   items: T[];
   next?: string;
+  /** Records of this page that are there but cannot be read back: which, and what is wrong with them. */
+  damaged?: { id: string; message: string }[];
 }
 
 export interface PageRequest {
