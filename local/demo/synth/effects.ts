@@ -78,36 +78,51 @@ export function echo(input: Float32Array, seconds: number, feedback: number): Fl
   return out;
 }
 
-/** Delay lines in samples at 32 kHz, mutually prime; the shortest bounds the block that is worked on at once. */
-const LINES = [887, 1021, 1151, 1303, 1499, 1693, 1879, 2081];
+/** Delay lines in samples at half the rate, mutually prime; the shortest bounds the block that is worked on at once. */
+const LINES = [443, 509, 577, 653, 751, 847, 941, 1039];
 
 /**
- * A room: eight delay lines that feed each other through a Householder matrix, damped in the treble.
+ * A room: eight delay lines that feed each other through a Householder matrix, damped in the treble. Walls swallow
+ * the treble, so half the sample rate is enough for it.
  * @param size 0.5 (chamber) .. 2 (hall)
  * @param decay seconds until -60 dB
  */
-export function reverb(input: Float32Array, size: number, decay: number): Float32Array {
+export function reverb(dry: Float32Array, size: number, decay: number): Float32Array {
+  const preDelay = samplesOf(0.012);
+  const input = new Float32Array((dry.length + preDelay) >> 1);
+  for (let i = preDelay >> 1, at = 0; at + 1 < dry.length; i++, at += 2) {
+    input[i] = 0.5 * (dry[at]! + dry[at + 1]!);
+  }
+  const wet = room(input, size, decay);
+  const out = new Float32Array(dry.length);
+  for (let i = 0; i + 1 < wet.length && 2 * i + 1 < out.length; i++) {
+    out[2 * i] = wet[i]!;
+    out[2 * i + 1] = 0.5 * (wet[i]! + wet[i + 1]!);
+  }
+  return out;
+}
+
+function room(input: Float32Array, size: number, decay: number): Float32Array {
   const out = new Float32Array(input.length);
   const blockSize = Math.floor(LINES[0]! * size * 0.9);
   const lines = LINES.map((length, n) => ({
     buffer: new Float32Array(Math.round(length * size)),
     at: 0,
-    loss: 10 ** ((-3 * Math.round(length * size)) / (decay * SAMPLE_RATE)),
+    loss: 10 ** ((-6 * Math.round(length * size)) / (decay * SAMPLE_RATE)),
     low: 0,
     sign: n & 1 ? -1 : 1,
     block: new Float32Array(blockSize),
   }));
   const sum = new Float32Array(blockSize);
-  const preDelay = samplesOf(0.012);
 
-  for (let start = preDelay; start < input.length; start += blockSize) {
+  for (let start = 0; start < input.length; start += blockSize) {
     const count = Math.min(blockSize, input.length - start);
     sum.fill(0);
     for (const line of lines) {
       const { buffer, loss, sign, block } = line;
       let { at, low } = line;
       for (let i = 0; i < count; i++) {
-        low += 0.55 * (buffer[at]! * loss - low);
+        low += 0.75 * (buffer[at]! * loss - low);
         if (++at === buffer.length) at = 0;
         block[i] = low;
         sum[i]! += low;
@@ -119,7 +134,7 @@ export function reverb(input: Float32Array, size: number, decay: number): Float3
       const { buffer, sign, block } = line;
       let { at } = line;
       for (let i = 0; i < count; i++) {
-        buffer[at] = block[i]! - 0.25 * sum[i]! + sign * 0.35 * input[start + i - preDelay]!;
+        buffer[at] = block[i]! - 0.25 * sum[i]! + sign * 0.35 * input[start + i]!;
         if (++at === buffer.length) at = 0;
       }
       line.at = at;
