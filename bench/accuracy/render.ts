@@ -247,6 +247,20 @@ export async function render(recipe: Recipe): Promise<Query[]> {
   return queries;
 }
 
+/** A whole track, or minutes of speech or noise, with the same thing done to all of it: a long negative. */
+export async function renderWhole(
+  id: string,
+  source: Recipe['source'],
+  steps: Step[],
+  split: 'validation' | 'test',
+): Promise<Query> {
+  const whole: Recipe = { renderer: RENDERER, split, id, condition: 'long', source, steps, cuts: [] };
+  const end = piecesOf(whole).at(-1)?.end ?? source.seconds;
+  const cut = { seconds: Math.floor(end) - SPARE_SECONDS, at: 0 };
+  const [query] = await render({ ...whole, cuts: [cut] });
+  return { ...query!, id, pieces: [] };
+}
+
 /** The source of a recipe after all of its steps. */
 async function distorted(recipe: Recipe): Promise<Float32Array> {
   let pcm = await sourceOf(recipe);

@@ -66,7 +66,8 @@ export function patch(view: View, start: number, frames: number): Float32Array {
   }
   let square = 0;
   for (const x of out) square += x * x;
-  const scale = 1 / (Math.sqrt(square) + 0.05 * Math.sqrt(out.length));
+  // Deviations of less than 1 dB are next to nothing.
+  const scale = 1 / Math.max(Math.sqrt(square), 0.1 * Math.sqrt(out.length));
   for (let i = 0; i < out.length; i++) out[i]! *= scale;
   return out;
 }

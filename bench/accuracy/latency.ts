@@ -1,0 +1,42 @@
+import { SegmentGrid } from '../../functions/core/segment-grid.ts';
+import type { ScanDependencies } from '../../functions/scan/dependencies.ts';
+import { matchHeard } from '../../functions/scan/match.ts';
+import { embedWindow } from '../../functions/steps/embed-window.ts';
+import type { Runtime } from '../../local/runtime.ts';
+import { run } from './audio.ts';
+
+/** Milliseconds of one query after decoding: embed, search, match. */
+export interface Latency {
+  embed: number;
+  search: number;
+  match: number;
+}
+
+/** Times the three steps of a scan's first pass on one file, PCM in memory. Meant for short queries: one window. */
+export async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
+  const embedder = runtime.model;
+  const { model } = embedder;
+  const grid = new SegmentGrid(model);
+  const raw = ['-f', 'f32le', '-ar', String(model.sampleRate), '-ac', '1', 'pipe:1'];
+  const bytes = await run('ffmpeg', ['-v', 'error', '-nostdin', '-i', path, ...raw]);
+  const all = new Float32Array(new Uint8Array(bytes).buffer);
+  const pcm = all.subarray(0, grid.samplesFor(grid.segmentsIn(all.length)));
+  const catalogue = runtime.store.catalogue(model);
+  const deps = { embedder, catalogue, references: runtime.store.references } as unknown as ScanDependencies;
+
+  const started = performance.now();
+  const { segments, vectors } = await embedWindow(
+    { index: 0, firstSegment: 0, pcm, undecodable: [] },
+    embedder,
+  );
+  const embedded = performance.now();
+  const hits = segments.length === 0 ? [] : await catalogue.search(vectors, 16);
+  const searched = performance.now();
+  const durationMs = (all.length * 1000) / model.sampleRate;
+  await matchHeard(
+    { segments, vectors, hits, undecodable: [], durationMs, truncated: false, speed: 1 },
+    deps,
+  );
+  const matched = performance.now();
+  return { embed: embedded - started, search: searched - embedded, match: matched - searched };
+}
