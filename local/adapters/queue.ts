@@ -100,6 +100,20 @@ export class LocalQueue implements QueueSender {
     return changed === 1;
   }
 
+  /** The oldest messages, left where they are: those that wait, are in work, or are delayed. */
+  async peek(limit = 10): Promise<{ messageId: string; body: string; receives: number }[]> {
+    const rows = this.#db.all(
+      'SELECT message_id, body, receives FROM message WHERE queue = ? ORDER BY sequence LIMIT ?',
+      this.name,
+      limit,
+    );
+    return rows.map((row) => ({
+      messageId: String(row['message_id']),
+      body: String(row['body']),
+      receives: Number(row['receives']),
+    }));
+  }
+
   /** Sends up to `limit` dead letters back to the queue, with a fresh count; resolves to how many. */
   async redrive(limit = Number.MAX_SAFE_INTEGER): Promise<number> {
     return this.#db.run(

@@ -36,6 +36,8 @@ export interface Store {
   queue(name: string, options?: QueueOptions): LocalQueue;
   /** The searchable segments of one model. */
   catalogue(model: Pick<ModelManifest, 'id' | 'dimension'>): Catalogue;
+  /** Those of every model that something was registered with. */
+  catalogues(): Catalogue[];
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -78,6 +80,15 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
     }
   };
 
+  const catalogueOf = ({ id, dimension }: Pick<ModelManifest, 'id' | 'dimension'>): Catalogue => {
+    let catalogue = catalogues.get(id);
+    if (!catalogue) {
+      catalogue = new LocalCatalogue(db, join(path, 'index', id), { id, dimension }, { mode, log });
+      catalogues.set(id, catalogue);
+    }
+    return catalogue;
+  };
+
   return {
     folder: path,
     references: new LocalReferenceStore(db),
@@ -86,14 +97,11 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
     objects: new LocalObjectStore(buckets),
     events: new LocalEventBus(db),
     queue: (name, queueOptions) => new LocalQueue(db, name, queueOptions),
-    catalogue: ({ id, dimension }) => {
-      let catalogue = catalogues.get(id);
-      if (!catalogue) {
-        catalogue = new LocalCatalogue(db, join(path, 'index', id), { id, dimension }, { mode, log });
-        catalogues.set(id, catalogue);
-      }
-      return catalogue;
-    },
+    catalogue: catalogueOf,
+    catalogues: () =>
+      db
+        .all('SELECT model_id, dimension FROM catalogue ORDER BY model_id')
+        .map((row) => catalogueOf({ id: String(row['model_id']), dimension: Number(row['dimension']) })),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Action, MatchSpan } from '../../functions/core/detection.ts';
+import { Action, type Detection, MatchSpan } from '../../functions/core/detection.ts';
 import type { Reference } from '../../functions/core/reference.ts';
 import { Reason, type ScanRecord, UnsearchedSpan, Verdict } from '../../functions/core/scan.ts';
 
@@ -46,19 +46,25 @@ export function reportOf(
     searchedMs: searchedMs ?? 0,
     ...(unsearched.length > 0 && { unsearched }),
     model: model.id,
-    detections: detections.map(({ referenceId, confidence, action, coverage, spans }) => {
-      const { title, artist, source } = references.get(referenceId) ?? {};
-      return {
-        referenceId,
-        ...(title !== undefined && { title }),
-        ...(artist !== undefined && { artist }),
-        path: source?.key ?? '',
-        confidence,
-        action,
-        coverage,
-        spans,
-      };
-    }),
+    detections: detections.map((detection) => namedDetection(detection, references)),
+  };
+}
+
+/** A detection with the names of what it found, which the records keep apart. */
+export function namedDetection(
+  { referenceId, confidence, action, coverage, spans }: Detection,
+  references: ReadonlyMap<string, Reference>,
+): ScanReport['detections'][number] {
+  const { title, artist, source } = references.get(referenceId) ?? {};
+  return {
+    referenceId,
+    ...(title !== undefined && { title }),
+    ...(artist !== undefined && { artist }),
+    path: source?.key ?? '',
+    confidence,
+    action,
+    coverage,
+    spans,
   };
 }
 

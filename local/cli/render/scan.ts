@@ -37,14 +37,8 @@ export function renderScan(scan: ScanReport, screen: Screen): string[] {
   const heard = durationMs > 0 ? paint(screen, 'dim', `  ${lengthOf(durationMs, searchedMs)}`) : '';
   const lines = [`${paintVerdict(screen, verdict)}  ${paint(screen, 'bold', safe(path))}${heard}`];
   if (reason) lines.push(`  ${safe(reason.message)} ${paint(screen, 'dim', `(${reason.code})`)}`);
-  if (detections.length > 0) {
-    const body = { ...screen, columns: screen.columns - 2 };
-    lines.push(
-      ...[...renderTimeline(durationMs, timelineOf(scan), body), '', ...detectionTable(scan, body)].map(
-        (line) => `  ${line}`.trimEnd(),
-      ),
-    );
-  }
+  if (detections.length > 0)
+    lines.push(...detectionLines(detections, scan.unsearched ?? [], durationMs, screen));
   const silent = scan.unsearched ?? [];
   if (detections.length === 0 && silent.length > 0) {
     lines.push(paint(screen, 'dim', `  not searched: ${unsearchedWords(silent)}`));
@@ -57,7 +51,26 @@ const lengthOf = (durationMs: number, searchedMs: number): string =>
     ? `${clock(durationMs)}, all of it searched`
     : `${clock(durationMs)}, ${clock(searchedMs)} of it searched`;
 
-function timelineOf({ detections, unsearched = [] }: ScanReport): TimelineRow[] {
+type Detections = ScanReport['detections'];
+type Unsearched = NonNullable<ScanReport['unsearched']>;
+
+/** Detections as a time line of the upload and a table of all their spans. */
+export function detectionLines(
+  detections: Detections,
+  unsearched: Unsearched,
+  durationMs: number,
+  screen: Screen,
+): string[] {
+  const body = { ...screen, columns: screen.columns - 2 };
+  const lines = [
+    ...renderTimeline(durationMs, timelineOf(detections, unsearched), body),
+    '',
+    ...detectionTable(detections, body),
+  ];
+  return lines.map((line) => `  ${line}`.trimEnd());
+}
+
+function timelineOf(detections: Detections, unsearched: Unsearched): TimelineRow[] {
   const rows: TimelineRow[] = detections.slice(0, MOST_ROWS).map((detection, i) => ({
     key: keyOf(i),
     spans: detection.spans.map(({ uploadStartMs, uploadEndMs }) => ({
@@ -103,7 +116,7 @@ const DETECTION_COLUMNS: readonly Column[] = [
   { title: 'action' },
 ];
 
-function detectionTable({ detections }: ScanReport, screen: Screen): string[] {
+function detectionTable(detections: Detections, screen: Screen): string[] {
   const rows = detections.flatMap((detection, i) =>
     detection.spans.map((span, n) => [
       n === 0 ? keyOf(i) : '',
@@ -119,7 +132,7 @@ function detectionTable({ detections }: ScanReport, screen: Screen): string[] {
   return renderTable(DETECTION_COLUMNS, rows, screen);
 }
 
-function unsearchedWords(spans: NonNullable<ScanReport['unsearched']>): string {
+function unsearchedWords(spans: Unsearched): string {
   const total = `${clock(coveredMs(spans))} (${[...new Set(spans.map(({ why }) => why))].join(', ')})`;
   if (spans.length > 3) return `${total} in ${count(spans.length, 'place')}`;
   return spans.map(({ startMs, endMs, why }) => `${clockSpan(startMs, endMs)} (${why})`).join(', ');

@@ -1,0 +1,129 @@
+import type { Command } from 'commander';
+import type { Verdict } from '../../../functions/core/scan.ts';
+import type { Store } from '../../adapters/store.ts';
+import { Runtime } from '../../runtime.ts';
+import { codeOf, sentenceOf } from '../errors.ts';
+import { exitCodeOf } from '../exit.ts';
+import { findFiles, skippedWords, whyUnreadable } from '../files.ts';
+import { paintVerdict, renderScan } from '../render/scan.ts';
+import { count } from '../render/text.ts';
+import { reportOf, type ScanReport, unreadable } from '../report.ts';
+import { action, type Session } from '../session.ts';
+import { endsTheBatch, modelOption, trackProgress } from './work.ts';
+
+interface ScanOptions {
+  model: string;
+  again?: boolean;
+}
+
+export function addScan(program: Command): void {
+  program
+    .command('scan')
+    .summary('search uploads for what is in the catalogue')
+    .description(
+      'Searches files for the recordings of the catalogue, and says where which of them lies. Folders are taken with ' +
+        'all that is below them. A file that cannot be read is told, and the others go on. A scan that was broken off ' +
+        'goes on where it stopped; a finished one is not done again while neither file nor catalogue changed.',
+    )
+    .argument('<path...>', 'files and folders')
+    .option('--again', 'scan also what was scanned before')
+    .addOption(modelOption())
+    .addHelpText(
+      'after',
+      `
+Verdicts:
+  clear       searched to the end, and nothing was found
+  flagged     something of the catalogue is in there
+  rejected    nothing of it could be searched; the reason says why
+  incomplete  a part could not be searched, and nothing was found in the rest
+
+With --jsonl, a line per file: path, scanId, verdict, reason, durationMs, searchedMs,
+unsearched, model, and detections with their spans on both sides in milliseconds.
+
+Examples:
+  $ refrain scan upload.mp3
+  $ refrain scan uploads/ --jsonl | jq -r 'select(.verdict != "clear") | .path'
+
+Exit code: 0 every file is clear, 3 at least one is flagged, 1 none is flagged but some
+are rejected or incomplete, 2 wrong usage.`,
+    )
+    .action(action(scan));
+}
+
+async function scan(session: Session, paths: string[], options: ScanOptions): Promise<number> {
+  const { terminal, storeDir, signal } = session;
+  const found = await findFiles(paths);
+  const leftOut = skippedWords(found.skipped);
+  if (leftOut) terminal.note(leftOut);
+
+  const verdicts: Verdict[] = [];
+  const tell = (report: ScanReport) => {
+    verdicts.push(report.verdict);
+    terminal.result(report, (screen) => [
+      ...renderScan(report, screen),
+      ...(report.detections.length > 0 ? [''] : []),
+    ]);
+  };
+  for (const { path, reason } of found.unreadable) tell(unreadable(path, reason));
+
+  if (found.files.length > 0) {
+    const progress = trackProgress(terminal, found.files.length);
+    await using runtime = await Runtime.open({
+      storeDir,
+      modelDir: options.model,
+      signal,
+      onProgress: progress.heard,
+    });
+    await warnOfEmptyCatalogue(runtime, session);
+    for (const path of found.files) {
+      signal.throwIfAborted();
+      progress.begin(path);
+      tell(await scanFile(path, runtime, { again: options.again === true, signal }));
+    }
+  } else if (found.unreadable.length === 0) {
+    terminal.note('there is nothing to scan in there');
+  }
+  if (verdicts.length > 1) {
+    const counts = Map.groupBy(verdicts, (verdict) => verdict);
+    const words = [...counts].map(
+      ([verdict, { length }]) => `${length} ${paintVerdict(terminal.screen, verdict)}`,
+    );
+    terminal.say('', `${count(verdicts.length, 'file')}: ${words.join(', ')}`);
+  }
+  return exitCodeOf(verdicts);
+}
+
+/** Scans one file and never throws for the file's sake: what goes wrong becomes its reason. */
+export async function scanFile(
+  path: string,
+  runtime: Runtime,
+  { again = false, signal }: { again?: boolean; signal: AbortSignal },
+): Promise<ScanReport> {
+  try {
+    const record = await runtime.scan(path, { again });
+    return reportOf(path, record, await referencesOf(record, runtime.store));
+  } catch (error) {
+    if (signal.aborted || endsTheBatch(error)) throw error;
+    const code = codeOf(error);
+    // Gone or closed between finding and opening it: the same words as for a file that never was there.
+    if (code === 'OBJECT_NOT_FOUND') return unreadable(path, whyUnreadable({ code: 'ENOENT' }, path));
+    if (code === 'OBJECT_UNREADABLE') return unreadable(path, whyUnreadable({ code: 'EACCES' }, path));
+    // Tried several times, and given up: it stays among the dead letters.
+    return { ...unreadable(path, { code, message: sentenceOf(error) }), verdict: 'incomplete' };
+  }
+}
+
+export const referencesOf = (
+  { detections }: { detections: { referenceId: string }[] },
+  { references }: Store,
+) => references.getMany(detections.map(({ referenceId }) => referenceId));
+
+/** Where nothing is registered everything is clear: true, and most likely not what was meant. */
+export async function warnOfEmptyCatalogue(runtime: Runtime, { terminal, storeDir }: Session): Promise<void> {
+  const { references } = await runtime.store.catalogue(runtime.model.model).stats();
+  if (references === 0) {
+    terminal.note(
+      `the catalogue in ${storeDir} is empty, so nothing can be found; "refrain register" fills it`,
+    );
+  }
+}

@@ -1,0 +1,117 @@
+import { stat } from 'node:fs/promises';
+import { type FSWatcher, watch as watchFolder } from 'chokidar';
+import { type Command, InvalidArgumentError } from 'commander';
+import { Runtime } from '../../runtime.ts';
+import { sentenceOf, UsageError } from '../errors.ts';
+import { EXIT } from '../exit.ts';
+import { looksLikeMedia } from '../files.ts';
+import { renderScan } from '../render/scan.ts';
+import { safe } from '../render/text.ts';
+import { action, type Session } from '../session.ts';
+import { scanFile, warnOfEmptyCatalogue } from './scan.ts';
+import { modelOption, trackProgress } from './work.ts';
+
+interface WatchOptions {
+  settle: number;
+  model: string;
+}
+
+/** What browsers and copying programs call a file that is still growing. */
+const UNFINISHED = /\.(part|partial|crdownload|download|tmp|temp)$/i;
+
+export function addWatch(program: Command): void {
+  program
+    .command('watch')
+    .summary('scan what lands in a folder')
+    .description(
+      'Scans every file that lands in a folder or below it, as soon as it is completely written, and prints results as ' +
+        'they come. What lies there already is scanned first, unless it was scanned before. Ctrl-C ends.',
+    )
+    .argument('<folder>')
+    .option('--settle <seconds>', 'a file that did not grow for so long is complete', parseSeconds, 2)
+    .addOption(modelOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ refrain watch uploads/
+  $ refrain watch uploads/ --jsonl >> verdicts.jsonl
+
+Exit code: 0 when it was ended by Ctrl-C, 1 when it had to give up, 2 wrong usage.`,
+    )
+    .action(action(watch));
+}
+
+async function watch(session: Session, folder: string, { settle, model }: WatchOptions): Promise<number> {
+  const { terminal, storeDir, signal } = session;
+  const isFolder = await stat(folder).then(
+    (stats) => stats.isDirectory(),
+    (error) => {
+      throw new UsageError(`cannot watch: ${sentenceOf(error)}`);
+    },
+  );
+  if (!isFolder) throw new UsageError(`${safe(folder)} is not a folder; "refrain scan" scans a single file`);
+
+  const progress = trackProgress(terminal, 1);
+  await using runtime = await Runtime.open({ storeDir, modelDir: model, signal, onProgress: progress.heard });
+  await warnOfEmptyCatalogue(runtime, session);
+
+  const startedAt = new Date().toISOString();
+  try {
+    for await (const path of landing(folder, settle, signal)) {
+      progress.begin(path);
+      const report = await scanFile(path, runtime, { signal });
+      const scan = report.scanId && (await runtime.store.scans.get(report.scanId));
+      // A verdict from before this watch began was told then.
+      if (scan && scan.finishedAt! < startedAt) continue;
+      terminal.result(report, (screen) => renderScan(report, screen));
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return EXIT.ok;
+}
+
+/** The files of a folder, each when it is complete: those that are there, then those that come or change. */
+async function* landing(folder: string, settleSeconds: number, signal: AbortSignal): AsyncGenerator<string> {
+  const waiting = new Set<string>();
+  let wake = () => {};
+  let failure: unknown;
+  const watcher: FSWatcher = watchFolder(folder, {
+    ignored: (path, stats) => stats?.isFile() === true && (!looksLikeMedia(path) || UNFINISHED.test(path)),
+    awaitWriteFinish: { stabilityThreshold: settleSeconds * 1000, pollInterval: 200 },
+    followSymlinks: false,
+  });
+  const enqueue = (path: string) => {
+    waiting.add(path);
+    wake();
+  };
+  watcher.on('add', enqueue).on('change', enqueue);
+  watcher.on('error', (error) => {
+    failure = error;
+    wake();
+  });
+  signal.addEventListener('abort', () => wake(), { once: true });
+  try {
+    while (!signal.aborted) {
+      if (failure) throw failure;
+      const [next] = waiting;
+      if (next !== undefined) {
+        waiting.delete(next);
+        yield next;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    await watcher.close();
+  }
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== '' && seconds >= 0 && seconds <= 3600) return seconds;
+  throw new InvalidArgumentError('It must be a number of seconds, 0 to 3600.');
+}
