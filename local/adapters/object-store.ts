@@ -71,13 +71,7 @@ export class LocalObjectStore implements ObjectStore {
       return object.key;
     }
     const folder = this.#folders.get(object.bucket);
-    if (folder === undefined) {
-      const known = [FILES_BUCKET, ...this.#folders.keys()].join(', ');
-      throw new StoreError(
-        'UNKNOWN_BUCKET',
-        `There is no bucket "${object.bucket}" here; known are ${known}`,
-      );
-    }
+    if (folder === undefined) throw new ObjectNotFoundError(`The bucket of ${name(object)}`);
     // Keys are names, not paths: `a//b` and `./a` are not other ways to say `a/b` and `a`, and `..` leads nowhere.
     const { key } = object;
     if (

@@ -108,9 +108,9 @@ export class LocalQueue implements QueueSender {
       limit,
     );
     return rows.map((row) => ({
-      messageId: String(row['message_id']),
-      body: String(row['body']),
-      receives: Number(row['receives']),
+      messageId: String(row.message_id),
+      body: String(row.body),
+      receives: Number(row.receives),
     }));
   }
 

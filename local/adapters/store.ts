@@ -101,7 +101,7 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
     catalogues: () =>
       db
         .all('SELECT model_id, dimension FROM catalogue ORDER BY model_id')
-        .map((row) => catalogueOf({ id: String(row['model_id']), dimension: Number(row['dimension']) })),
+        .map((row) => catalogueOf({ id: String(row.model_id), dimension: Number(row.dimension) })),
     close,
     [Symbol.asyncDispose]: close,
   };
