@@ -61,7 +61,7 @@ export class S3ObjectStore implements ObjectStore {
     await withRetries(
       async () => {
         const { size: fetched } = await stat(path);
-        const { Body, ETag, ContentLength } = await this.#client.send(
+        const { Body, ETag, ContentLength, ContentRange } = await this.#client.send(
           new GetObjectCommand({
             ...address(object),
             // Without a version, the etag keeps a later upload out; with one, it keeps the parts together.
@@ -71,7 +71,9 @@ export class S3ObjectStore implements ObjectStore {
         );
         etag = unquoted(ETag!);
         const body = Body as Readable;
-        const size = fetched + ContentLength!;
+        // A server may ignore the range and send the whole.
+        const start = ContentRange ? fetched : 0;
+        const size = start + ContentLength!;
         if (size > this.#settings.maxBytes) {
           body.destroy();
           throw new RejectedAudioError(
@@ -80,7 +82,7 @@ export class S3ObjectStore implements ObjectStore {
           );
         }
         // At an explicit place: a write of the attempt before that is still under way then changes nothing.
-        await pipeline(body, createWriteStream(path, { flags: 'r+', start: fetched }));
+        await pipeline(body, createWriteStream(path, { flags: 'r+', start }));
       },
       // Refusals were already retried by the SDK; what is left is a stream that broke.
       isNetworkError,

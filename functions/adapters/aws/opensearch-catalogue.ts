@@ -15,8 +15,8 @@ export interface OpenSearchCatalogueSettings {
    * there a faiss index ends the whole node at its first refresh.
    */
   engine: 'faiss' | 'lucene';
-  /** How vectors are held: `float` as they are, `fp16` in half the memory (faiss), `int8` in a quarter. */
-  encoder?: 'float' | 'fp16' | 'int8';
+  /** How vectors are held: `none` as they are, `fp16` in half the memory (faiss alone), `byte` in a quarter. */
+  encoder?: 'none' | 'fp16' | 'byte';
   shards?: number;
   replicas?: number;
   /** How soon written segments can be found: shorter means more and smaller graphs to search. */
@@ -31,7 +31,7 @@ export interface OpenSearchCatalogueSettings {
 }
 
 const DEFAULTS = {
-  encoder: 'float',
+  encoder: 'none',
   shards: 1,
   replicas: 0,
   refreshInterval: '1s',
@@ -44,6 +44,12 @@ const DEFAULTS = {
 /** Aimed-at size of a bulk request, bytes; the server refuses far larger ones, and retries repeat the whole. */
 const BULK_BYTES = 2 * 1024 * 1024;
 const VECTORS_PER_PAGE = 1000;
+/** Half a day of audio is some 170,000 deletions. */
+const DELETE_TIMEOUT_MS = 120_000;
+/** Exact up to the threshold, within some per cent above it. The client's types know none of its parameters. */
+const CARDINALITY_OF_REFERENCES = { field: 'reference', precision_threshold: 40_000 } as object;
+/** What 1 becomes when vectors are held as bytes. */
+const BYTE = 127;
 /** Largest value of the `segment` field. */
 const MAX_SEGMENT = 0x7fff_ffff;
 
@@ -74,7 +80,7 @@ export class OpenSearchCatalogue implements Catalogue {
     this.#settings = { ...DEFAULTS, ...settings };
     this.alias = `refrain-${settings.modelId}`;
     if (settings.engine === 'lucene' && settings.encoder === 'fp16') {
-      throw new RangeError('the lucene engine has no fp16 encoder: use float or int8');
+      throw new RangeError('the lucene engine has no fp16 encoder: use none or byte');
     }
   }
 
@@ -107,7 +113,7 @@ export class OpenSearchCatalogue implements Catalogue {
       action: JSON.stringify({ index: { _id: `${prefix}-${segment}` } }),
       source:
         `{"reference":${JSON.stringify(referenceId)},"segment":${segment},` +
-        `"vector":${vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
+        `"vector":${this.#vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
     }));
     const batches = chunked(rows, Math.max(1, Math.floor(BULK_BYTES / (dimension * 11 + 200))));
     await forEachConcurrently(batches, concurrency, (batch) => this.#bulk(batch));
@@ -120,12 +126,15 @@ export class OpenSearchCatalogue implements Catalogue {
     // A write in between is a version conflict: it is left out, and met in the next round.
     for (let conflicts = true; conflicts; ) {
       const { body } = await this.#call(() =>
-        this.#client.deleteByQuery({
-          index: this.alias,
-          conflicts: 'proceed',
-          refresh: true,
-          body: { query: { term: { reference: referenceId } } },
-        }),
+        this.#client.deleteByQuery(
+          {
+            index: this.alias,
+            conflicts: 'proceed',
+            refresh: true,
+            body: { query: { term: { reference: referenceId } } },
+          },
+          { requestTimeout: DELETE_TIMEOUT_MS },
+        ),
       );
       const { deleted = 0, version_conflicts = 0, failures = [] } = body as DeletedByQuery;
       if (failures.length > 0) {
@@ -148,7 +157,7 @@ export class OpenSearchCatalogue implements Catalogue {
       const bodies = new Map(
         batch.map((row) => {
           const query = queries.subarray(row * dimension, (row + 1) * dimension);
-          return [row, this.#searchBody(vectorJson(query), k, filter)];
+          return [row, this.#searchBody(this.#vectorJson(query), k, filter)];
         }),
       );
       await this.#msearch(bodies, (row, found) => {
@@ -170,7 +179,7 @@ export class OpenSearchCatalogue implements Catalogue {
             size: VECTORS_PER_PAGE,
             track_total_hits: false,
             _source: ['segment', 'vector'],
-            sort: [{ segment: 'asc' }],
+            sort: [{ segment: { order: 'asc' } }],
             query: {
               bool: {
                 filter: [
@@ -185,7 +194,7 @@ export class OpenSearchCatalogue implements Catalogue {
       const page = body.hits.hits.map(({ _source }) => _source as { segment: number; vector: number[] });
       for (const { segment, vector } of page) {
         segments.push(segment);
-        rows.push(vector);
+        rows.push(this.#isByte ? vector.map((value) => value / BYTE) : vector);
       }
       if (page.length < VECTORS_PER_PAGE) break;
       next = segments.at(-1)! + 1;
@@ -203,8 +212,7 @@ export class OpenSearchCatalogue implements Catalogue {
           body: {
             size: 0,
             track_total_hits: true,
-            // Exact up to the threshold, within some per cent above it.
-            aggs: { references: { cardinality: { field: 'reference', precision_threshold: 40_000 } } },
+            aggregations: { references: { cardinality: CARDINALITY_OF_REFERENCES } },
           },
         }),
       ),
@@ -252,7 +260,10 @@ export class OpenSearchCatalogue implements Catalogue {
             error: response.error ?? 'partial answer',
           });
         } else {
-          found(rows[i]!, response.hits.hits.map(hitOf));
+          found(
+            rows[i]!,
+            response.hits.hits.map((hit) => this.#hitOf(hit)),
+          );
           bodies.delete(rows[i]!);
         }
       });
@@ -276,7 +287,8 @@ export class OpenSearchCatalogue implements Catalogue {
 
   #indexDefinition() {
     const { dimension, engine, encoder, shards, replicas, refreshInterval } = this.#settings;
-    const parameters = { m: 16, ef_construction: 128, ...encoderOf(engine, encoder) };
+    const fp16 = { encoder: { name: 'sq', parameters: { type: 'fp16' } } };
+    const parameters = { m: 16, ef_construction: 128, ...(encoder === 'fp16' && fp16) };
     return {
       settings: {
         index: {
@@ -294,6 +306,7 @@ export class OpenSearchCatalogue implements Catalogue {
           vector: {
             type: 'knn_vector' as const,
             dimension,
+            data_type: encoder === 'byte' ? 'byte' : 'float',
             // Rows have length 1, so the inner product is the cosine, without a norm to compute for every pair.
             method: { name: 'hnsw', space_type: 'innerproduct', engine, parameters },
           },
@@ -303,12 +316,33 @@ export class OpenSearchCatalogue implements Catalogue {
     };
   }
 
+  /** Bytes stand for `[-1, 1]`; of floats, seven decimals are what float32 holds near 1, and more would double the size. */
+  #vectorJson(vector: Float32Array): string {
+    const decimals = this.#isByte ? BYTE : 1e7;
+    const unit = this.#isByte ? 1 : 1e7;
+    return `[${Array.from(vector, (value) => Math.round(value * decimals) / unit).join(',')}]`;
+  }
+
+  #hitOf({ _score, fields }: SearchHit): Hit {
+    // How the k-NN plugin turns an inner product into a score, backwards.
+    const product = _score >= 1 ? _score - 1 : 1 - 1 / _score;
+    return {
+      referenceId: fields.reference[0],
+      segment: fields.segment[0],
+      similarity: this.#isByte ? product / BYTE ** 2 : product,
+    };
+  }
+
+  get #isByte(): boolean {
+    return this.#settings.encoder === 'byte';
+  }
+
   /** Retries by ourselves: the client repeats neither a 429 nor what failed inside an answer. */
   async #call<T>(work: () => Promise<T>): Promise<T> {
     return withRetries(
       () =>
         work().catch((error) => {
-          throw translated(error, this.alias);
+          throw translated(error);
         }),
       isTransient,
       this.#settings.retry,
@@ -321,7 +355,12 @@ interface SearchResponse {
   error?: unknown;
   timed_out: boolean;
   _shards: { failed: number };
-  hits: { hits: { _score: number; fields: { reference: [string]; segment: [number] } }[] };
+  hits: { hits: SearchHit[] };
+}
+
+interface SearchHit {
+  _score: number;
+  fields: { reference: [string]; segment: [number] };
 }
 
 interface DeletedByQuery {
@@ -342,21 +381,6 @@ type IndexStats = {
   >;
 };
 
-function hitOf({ _score, fields }: SearchResponse['hits']['hits'][number]): Hit {
-  return {
-    referenceId: fields.reference[0],
-    segment: fields.segment[0],
-    // How the k-NN plugin turns an inner product into a score, backwards.
-    similarity: _score >= 1 ? _score - 1 : 1 - 1 / _score,
-  };
-}
-
-function encoderOf(engine: 'faiss' | 'lucene', encoder: 'float' | 'fp16' | 'int8') {
-  if (encoder === 'float') return {};
-  if (engine === 'lucene') return { encoder: { name: 'sq', parameters: { bits: 7 } } };
-  return { encoder: { name: 'sq', parameters: { type: encoder } } };
-}
-
 /** Sequence numbers count every write and deletion of a shard; the index's own number outweighs them all. */
 function generationOf(indices: IndexStats['indices']): number {
   let operations = 0;
@@ -373,10 +397,6 @@ function generationOf(indices: IndexStats['indices']): number {
 /** Ids may have 512 bytes; references may be named at length, and in any script. */
 const idPrefix = (referenceId: string): string =>
   createHash('sha256').update(referenceId).digest('base64url').slice(0, 22);
-
-/** Seven decimals are what float32 holds near 1; printing them all would double the bytes. */
-const vectorJson = (vector: Float32Array): string =>
-  `[${Array.from(vector, (value) => Math.round(value * 1e7) / 1e7).join(',')}]`;
 
 function* chunked<T>(items: readonly T[], size: number): Iterable<T[]> {
   for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);

@@ -27,22 +27,10 @@ export function isTransient(error: unknown): boolean {
   return error.status === 0 || error.status === 429 || (error.status >= 500 && error.status !== 501);
 }
 
-export function translated(error: unknown, alias: string): unknown {
+export function translated(error: unknown): unknown {
   if (error instanceof errors.ResponseError) {
     const status = error.statusCode ?? 0;
-    const { type = '', reason = error.message } = (error.body?.error ?? {}) as {
-      type?: string;
-      reason?: string;
-    };
-    const hint =
-      type === 'index_not_found_exception'
-        ? `; the catalogue ${alias} has not been set up, or was deleted: set it up and register again`
-        : '';
-    return new CatalogueError(`OpenSearch answered ${status}: ${reason}${hint}`, {
-      status,
-      type,
-      cause: error,
-    });
+    return refusal('OpenSearch answered', status, error.body?.error ?? error.message, error);
   }
   if (error instanceof errors.OpenSearchClientError) {
     return new CatalogueError(`OpenSearch cannot be reached: ${error.message}`, { cause: error });
@@ -53,16 +41,18 @@ export function translated(error: unknown, alias: string): unknown {
 /** Throws for the items that failed: with the status of a lasting fault, if there is one among them. */
 export function checkItems(failed: readonly { status: number; error: unknown }[]): void {
   if (failed.length === 0) return;
-  const failures = failed.map(
-    ({ status, error }) =>
-      new CatalogueError(`OpenSearch refused ${failed.length} items, first: ${status} ${describe(error)}`, {
-        status,
-      }),
+  const failures = failed.map(({ status, error }) =>
+    refusal(`OpenSearch refused ${failed.length} items, first:`, status, error),
   );
   throw failures.find((failure) => !isTransient(failure)) ?? failures[0]!;
 }
 
-function describe(error: unknown): string {
-  const { type, reason } = error as { type?: string; reason?: string };
-  return type ? `${type}: ${reason}` : String(error);
+/** @param fault what OpenSearch says of it: `{ type, reason }`, or text */
+function refusal(what: string, status: number, fault: unknown, cause?: unknown): CatalogueError {
+  const { type = '', reason = String(fault) } = fault as { type?: string; reason?: string };
+  const hint =
+    type === 'index_not_found_exception'
+      ? '; the catalogue was never set up, or was deleted: set it up and register again'
+      : '';
+  return new CatalogueError(`${what} ${status} ${type}: ${reason}${hint}`, { status, type, cause });
 }
