@@ -62,3 +62,15 @@ export const QUEUES = {
   /** Read by the moderators' system: time to fetch the case and open it. */
   review: { visibilitySeconds: 300, retentionDays: 14, maxReceives: 10 },
 } as const satisfies Record<string, QueueLimits>;
+
+/** What the functions count, for dashboards and alarms. */
+export const METRICS = {
+  namespace: 'Refrain',
+  names: {
+    clear: 'ScansClear',
+    flagged: 'ScansFlagged',
+    rejected: 'ScansRejected',
+    incompleteScans: 'ScansIncomplete',
+    searchedMs: 'SearchedMilliseconds',
+  },
+} as const;

@@ -10,11 +10,12 @@ import {
   SubnetType,
   Vpc,
 } from 'aws-cdk-lib/aws-ec2';
-import type { IRole } from 'aws-cdk-lib/aws-iam';
+import { type IRole, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
+import { LogGroup, ResourcePolicy, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Domain, EngineVersion, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
 import type { Construct } from 'constructs';
-import { acknowledge } from '../acknowledge.ts';
+import { acknowledge, acknowledgeResource } from '../acknowledge.ts';
 import type { Stage } from '../stage.ts';
 
 /** What a function needs to live beside the catalogue. */
@@ -26,28 +27,49 @@ export interface Network {
   isolated: ISecurityGroup;
 }
 
-/** The reference catalogue: an OpenSearch domain in private subnets, or the address of one that exists. */
-export class CatalogueStack extends Stack {
+/** A stack that is not bound to one region can count on two zones. */
+const ZONES = 2;
+
+/** What the functions need to know of the catalogue, whoever runs it. */
+export interface CatalogueAccess {
+  endpoint: string;
+  /** Where the functions must live to reach it; absent when it is reached from anywhere. */
+  network?: Network;
+  /** Absent when somebody else runs it. */
+  domain?: Domain;
+  allowUse(role: IRole): void;
+}
+
+/** A cluster that exists already, and whose owner says who may use it. */
+export const externalCatalogue = (endpoint: string): CatalogueAccess => ({ endpoint, allowUse() {} });
+
+/** The reference catalogue: an OpenSearch domain in private subnets. */
+export class CatalogueStack extends Stack implements CatalogueAccess {
   readonly endpoint: string;
-  readonly network: Network | undefined;
-  readonly domain: Domain | undefined;
+  readonly network: Network;
+  readonly domain: Domain;
+  readonly #domainName: string;
 
-  constructor(scope: Construct, id: string, stage: Stage, dataKey: Key, props: StackProps) {
+  constructor(
+    scope: Construct,
+    id: string,
+    stage: Stage,
+    settings: Extract<Stage['catalogue'], { kind: 'domain' }>,
+    dataKey: Key,
+    props: StackProps,
+  ) {
     super(scope, id, props);
-    const settings = stage.catalogue;
-    if (settings.kind === 'external') {
-      this.endpoint = settings.endpoint;
-      return;
-    }
-
-    this.network = this.#network(Math.min(3, Math.max(2, settings.dataNodes)));
+    this.#domainName = `refrain-${stage.name}`;
+    this.network = this.#network();
     const { vpc, functions } = this.network;
     const cluster = new SecurityGroup(this, 'ClusterGroup', { vpc, allowAllOutbound: false });
     cluster.addIngressRule(functions, Port.tcp(443), 'functions that search and index');
     functions.addEgressRule(cluster, Port.tcp(443), 'the catalogue');
 
-    const zones = Math.min(settings.dataNodes, 3);
+    const { logs, policy } = this.#logs();
+    const zones = Math.min(settings.dataNodes, ZONES);
     this.domain = new Domain(this, 'Catalogue', {
+      domainName: this.#domainName,
       version: EngineVersion.OPENSEARCH_3_5,
       vpc,
       vpcSubnets: [{ subnets: vpc.isolatedSubnets.slice(0, zones) }],
@@ -67,12 +89,22 @@ export class CatalogueStack extends Stack {
       nodeToNodeEncryption: true,
       enforceHttps: true,
       tlsSecurityPolicy: TLSSecurityPolicy.TLS_1_2_PFS,
-      logging: { slowSearchLogEnabled: true, slowIndexLogEnabled: true, appLogEnabled: true },
-      // CDK would put a function with a wildcard role in between; without these the domain uses its own policy only.
-      suppressLogsResourcePolicy: false,
+      logging: {
+        appLogEnabled: true,
+        appLogGroup: logs.app,
+        slowSearchLogEnabled: true,
+        slowSearchLogGroup: logs.slowSearch,
+        slowIndexLogEnabled: true,
+        slowIndexLogGroup: logs.slowIndex,
+      },
+      // CDK would grant the logs through a function with a wildcard role; a policy of our own does without.
+      suppressLogsResourcePolicy: true,
       removalPolicy: stage.removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     });
+    this.domain.node.addDependency(policy);
     acknowledge(this.domain, {
+      'AwsSolutions-OS5':
+        'Each role names what it may do (allowUse); a policy of the domain beside them would be a second truth.',
       'AwsSolutions-OS3': 'It lives in private subnets; its security group lets only the functions in.',
       ...(settings.dedicatedMasters === 0 && {
         'AwsSolutions-OS4': 'A development stage does without dedicated masters.',
@@ -82,15 +114,42 @@ export class CatalogueStack extends Stack {
     this.endpoint = `https://${this.domain.domainEndpoint}`;
   }
 
-  /** Searching and writing documents, and managing the indexes of the catalogue: nothing of the cluster itself. */
-  grantUse(role: IRole): void {
-    this.domain?.grantReadWrite(role);
+  /** Reading, writing and deleting in the indexes of the catalogue: nothing of the cluster itself. */
+  allowUse(role: IRole): void {
+    const resource = `${this.formatArn({ service: 'es', resource: 'domain', resourceName: this.#domainName })}/*`;
+    const actions = ['es:ESHttpGet', 'es:ESHttpHead', 'es:ESHttpPost', 'es:ESHttpPut', 'es:ESHttpDelete'];
+    role.addToPrincipalPolicy(new PolicyStatement({ actions, resources: [resource] }));
+    acknowledgeResource(
+      role,
+      resource,
+      'Names of indexes follow from models, which come and go at run time.',
+    );
+  }
+
+  /** Lets the domain write its logs. */
+  #logs() {
+    const logs = {
+      app: new LogGroup(this, 'AppLog', { retention: RetentionDays.THREE_MONTHS }),
+      slowSearch: new LogGroup(this, 'SlowSearchLog', { retention: RetentionDays.ONE_MONTH }),
+      slowIndex: new LogGroup(this, 'SlowIndexLog', { retention: RetentionDays.ONE_MONTH }),
+    };
+    const policy = new ResourcePolicy(this, 'LogPolicy', {
+      policyStatements: [
+        new PolicyStatement({
+          principals: [new ServicePrincipal('es.amazonaws.com')],
+          actions: ['logs:PutLogEvents', 'logs:CreateLogStream'],
+          resources: Object.values(logs).map(({ logGroupArn }) => logGroupArn),
+          conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
+        }),
+      ],
+    });
+    return { logs, policy };
   }
 
   /** Isolated subnets without a way to the internet; AWS's services are reached through endpoints. */
-  #network(zones: number): Network {
+  #network(): Network {
     const vpc = new Vpc(this, 'Network', {
-      maxAzs: zones,
+      maxAzs: ZONES,
       natGateways: 0,
       subnetConfiguration: [{ name: 'isolated', subnetType: SubnetType.PRIVATE_ISOLATED }],
       gatewayEndpoints: {

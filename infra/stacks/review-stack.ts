@@ -1,8 +1,8 @@
-import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
-import { EventBus, Rule } from 'aws-cdk-lib/aws-events';
-import { CloudWatchLogGroup } from 'aws-cdk-lib/aws-events-targets';
+import { ArnFormat, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { CfnRule, EventBus } from 'aws-cdk-lib/aws-events';
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
-import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { LogGroup, ResourcePolicy, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { QUEUES } from '../../functions/constants.ts';
@@ -25,10 +25,33 @@ export class ReviewStack extends Stack {
       retention: RetentionDays.ONE_YEAR,
       removalPolicy: stage.removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     });
-    new Rule(this, 'KeepVerdicts', {
-      eventBus: this.bus,
+    // The L2 target would add a function with a wildcard role that writes this same policy.
+    new ResourcePolicy(this, 'LogPolicy', {
+      policyStatements: [
+        new PolicyStatement({
+          principals: [
+            new ServicePrincipal('events.amazonaws.com'),
+            new ServicePrincipal('delivery.logs.amazonaws.com'),
+          ],
+          actions: ['logs:PutLogEvents', 'logs:CreateLogStream'],
+          resources: [log.logGroupArn],
+        }),
+      ],
+    });
+    new CfnRule(this, 'KeepVerdicts', {
+      eventBusName: this.bus.eventBusName,
       eventPattern: { account: [this.account] },
-      targets: [new CloudWatchLogGroup(log)],
+      targets: [
+        {
+          id: 'log',
+          arn: this.formatArn({
+            service: 'logs',
+            resource: 'log-group',
+            resourceName: log.logGroupName,
+            arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+          }),
+        },
+      ],
     });
   }
 }

@@ -158,6 +158,7 @@ export class StorageStack extends Stack {
     const { key, indexes } = TABLES[name];
     const attribute = (attributeName: string) => ({ name: attributeName, type: AttributeType.STRING });
     const table = new Table(this, `${name}Table`, {
+      tableName: `refrain-${this.#stage.name}-${name}`,
       partitionKey: attribute(key.hash),
       ...('range' in key && { sortKey: attribute(key.range) }),
       billingMode: BillingMode.PAY_PER_REQUEST,

@@ -1,0 +1,195 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App, Validations } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ARCHITECTURE, FUNCTIONS } from '../../functions/constants.ts';
+import { ALARMS, runbookLink } from '../../infra/alarms.ts';
+import type { Bundles } from '../../infra/bundle.ts';
+import { createStacks } from '../../infra/stacks/index.ts';
+import { readStage } from '../../infra/stage.ts';
+
+const config = JSON.parse(readFileSync(new URL('../../cdk.json', import.meta.url), 'utf8'));
+
+/** Rules speak of templates, not of code: any folder with a file in it will do as an asset. */
+function placeholders(): Bundles {
+  const folder = mkdtempSync(join(tmpdir(), 'refrain-infra-'));
+  writeFileSync(join(folder, 'lambda.mjs'), 'export const handler = () => {};');
+  return { scan: folder, register: folder, mediaLayer: folder };
+}
+
+function synthesise(stageName: string) {
+  const app = new App({ context: config.context });
+  const stacks = createStacks(app, readStage(stageName, config.context.stages), placeholders());
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  const resources = Object.values(stacks).flatMap((stack) =>
+    Object.entries(Template.fromStack(stack).toJSON().Resources as Record<string, Resource>).map(
+      ([id, resource]) => ({ id: `${stack.stackName}/${id}`, ...resource }),
+    ),
+  );
+  return { app, stacks, ofType: (type: string) => resources.filter((resource) => resource.Type === type) };
+}
+
+interface Resource {
+  Type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: a template is JSON of any shape
+  Properties: Record<string, any>;
+}
+
+describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
+  let stage: ReturnType<typeof synthesise>;
+  beforeAll(() => {
+    stage = synthesise(stageName);
+  }, 120_000);
+
+  it('gives every queue dead letters, encryption and TLS', () => {
+    const queues = stage.ofType('AWS::SQS::Queue');
+    const deadLetters = queues.filter(({ id }) => id.includes('DeadLetters'));
+    const others = queues.filter(({ id }) => !id.includes('DeadLetters'));
+    expect(others.length).toBe(4);
+    expect(deadLetters.length).toBe(others.length);
+    for (const { id, Properties } of others) {
+      expect(Properties['RedrivePolicy']?.maxReceiveCount, id).toBeGreaterThanOrEqual(3);
+    }
+    for (const { id, Properties } of deadLetters) {
+      expect(Properties['MessageRetentionPeriod'], id).toBe(14 * 24 * 3600);
+    }
+    for (const { id, Properties } of queues) expect(Properties['KmsMasterKeyId'], id).toBeDefined();
+    for (const queue of queues) {
+      const policies = stage
+        .ofType('AWS::SQS::QueuePolicy')
+        .filter(({ Properties }) =>
+          JSON.stringify(Properties['Queues']).includes(`"${queue.id.split('/').at(-1)}"`),
+        );
+      expect(JSON.stringify(policies), queue.id).toContain('"aws:SecureTransport":"false"');
+    }
+  });
+
+  it('hides a message at least six times as long as its function may run', () => {
+    const mappings = stage.ofType('AWS::Lambda::EventSourceMapping');
+    expect(mappings.length).toBe(3);
+    const shortest = Math.min(
+      ...stage
+        .ofType('AWS::SQS::Queue')
+        .filter(({ id }) => /Requests|Backfill/.test(id) && !id.includes('DeadLetters'))
+        .map(({ Properties }) => Properties['VisibilityTimeout']),
+    );
+    expect(shortest).toBeGreaterThanOrEqual(
+      6 * Math.max(FUNCTIONS.scan.timeoutSeconds, FUNCTIONS.register.timeoutSeconds),
+    );
+  });
+
+  it('reports single failures, and bounds how much goes on at once', () => {
+    for (const { id, Properties } of stage.ofType('AWS::Lambda::EventSourceMapping')) {
+      expect(Properties['FunctionResponseTypes'], id).toEqual(['ReportBatchItemFailures']);
+      expect(Properties['ScalingConfig']?.MaximumConcurrency, id).toBeGreaterThanOrEqual(2);
+    }
+  });
+
+  it('packs embed, and only embed, as a container', () => {
+    const functions = stage.ofType('AWS::Lambda::Function');
+    const images = functions.filter(({ Properties }) => Properties['PackageType'] === 'Image');
+    expect(images.map(({ Properties }) => Properties['FunctionName'])).toEqual([
+      `refrain-${stageName}-embed`,
+    ]);
+    expect(functions.length).toBe(4);
+    for (const { id, Properties } of functions)
+      expect(Properties['Architectures'], id).toEqual([ARCHITECTURE]);
+  });
+
+  it('lets embed do nothing but write its log', () => {
+    const actions = stage
+      .ofType('AWS::IAM::Policy')
+      .filter(({ id }) => id.includes('embedRole'))
+      .flatMap(({ Properties }) => Properties['PolicyDocument'].Statement)
+      .flatMap(({ Action }) => Action);
+    // Traces, and what Lambda itself needs to put it into a subnet without a way out.
+    expect(
+      actions.filter(
+        (action: string) => !/^(xray:Put|ec2:\w+(NetworkInterface|PrivateIp|Subnets))/.test(action),
+      ),
+    ).toEqual([]);
+  });
+
+  it('allows no wildcard action that could do everything a service can', () => {
+    const policies = [...stage.ofType('AWS::IAM::Policy'), ...stage.ofType('AWS::IAM::Role')];
+    const actions = policies
+      .flatMap(({ Properties }) => [
+        Properties['PolicyDocument'],
+        ...(Properties['Policies'] ?? []).map((policy: { PolicyDocument: unknown }) => policy.PolicyDocument),
+      ])
+      .filter(Boolean)
+      .flatMap((document) => document.Statement)
+      .filter(({ Effect }) => Effect !== 'Deny')
+      .flatMap(({ Action }) => Action);
+    expect(actions.length).toBeGreaterThan(10);
+    expect(actions.filter((action: string) => action === '*' || action.endsWith(':*'))).toEqual([]);
+  });
+
+  it('keeps every bucket private, versioned, encrypted and TLS only', () => {
+    const buckets = stage.ofType('AWS::S3::Bucket');
+    expect(buckets.length).toBe(4);
+    for (const { id, Properties } of buckets) {
+      expect(Properties['PublicAccessBlockConfiguration'], id).toEqual({
+        BlockPublicAcls: true,
+        BlockPublicPolicy: true,
+        IgnorePublicAcls: true,
+        RestrictPublicBuckets: true,
+      });
+      expect(Properties['OwnershipControls'].Rules, id).toEqual([{ ObjectOwnership: 'BucketOwnerEnforced' }]);
+      expect(Properties['BucketEncryption'], id).toBeDefined();
+      if (!id.includes('AccessLogs'))
+        expect(Properties['VersioningConfiguration'], id).toEqual({ Status: 'Enabled' });
+    }
+    const policies = JSON.stringify(stage.ofType('AWS::S3::BucketPolicy'));
+    expect(policies.match(/"aws:SecureTransport":"false"/g)?.length).toBe(buckets.length);
+  });
+
+  it('uses one key for what is kept and another for what is sent', () => {
+    expect(stage.ofType('AWS::KMS::Key').length).toBe(2);
+    for (const { id, Properties } of stage.ofType('AWS::KMS::Key')) {
+      expect(Properties['EnableKeyRotation'], id).toBe(true);
+    }
+  });
+
+  it('wakes somebody for every alarm, and says what to do', () => {
+    const runbook = readFileSync(new URL('../../RUNBOOK.md', import.meta.url), 'utf8');
+    const sections = [...runbook.matchAll(/^## (\S+)$/gm)].map(([, name]) => name);
+    expect(sections.toSorted()).toEqual(Object.keys(ALARMS).toSorted());
+    const links = Object.keys(ALARMS).map((name) => runbookLink(name as keyof typeof ALARMS));
+    for (const { id, Properties } of stage.ofType('AWS::CloudWatch::Alarm')) {
+      expect(Properties['AlarmActions']?.length, id).toBe(1);
+      expect(
+        links.some((link) => Properties['AlarmDescription'].includes(link)),
+        id,
+      ).toBe(true);
+    }
+  });
+
+  it('passes cdk-nag, but for exceptions that carry a reason', () => {
+    expect(() => stage.app.synth()).not.toThrow();
+  });
+});
+
+describe('the stage settings', () => {
+  it('say all that is wrong with them at once', () => {
+    const broken = { ...config.context.stages.dev, removal: 'maybe', scanConcurrency: 1 };
+    expect(() => readStage('broken', { broken })).toThrow(
+      /removal[\s\S]*scanConcurrency|scanConcurrency[\s\S]*removal/,
+    );
+  });
+
+  it('name the stages that there are', () => {
+    expect(() => readStage('prdo', config.context.stages)).toThrow('only dev, prod, local');
+  });
+
+  it('keep what production holds when a stack is deleted', () => {
+    const { stacks } = synthesise('prod');
+    Template.fromStack(stacks.storage).allResources(
+      'AWS::S3::Bucket',
+      Match.objectLike({ DeletionPolicy: 'Retain' }),
+    );
+  });
+});
