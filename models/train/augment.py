@@ -15,7 +15,6 @@ import config as c
 from model import SEGMENT_FRAMES, FrontEnd
 
 CONTEXT = 32  # frames (1 s) of music before the crop, for reverb to ring from
-ROOM = 288  # frames of source around a crop's centre: warps, jumps and context fit in
 OFFSET = 8  # frames: +-0.25 s between the two views, the worst of two half-second grids
 QUIET = 1e-11
 
@@ -155,6 +154,14 @@ class Augment:
         coded = torch.where(power > threshold, power, power * 0.02) + noise
         return coded * self.edges(len(power), torch.full_like(low_pass, 20.0), low_pass, torch.full_like(low_pass, 60.0))
 
+    def channel(self, count):
+        """A phone line, or a high-pass, a low-pass, or both."""
+        exponential = lambda low, high: 2 ** self.uniform(math.log2(low), math.log2(high), count)
+        phone, has_low, has_high = self.chance(0.3, count), self.chance(0.6, count), self.chance(0.6, count)
+        low = torch.where(phone, exponential(260, 350), torch.where(has_low, exponential(60, 1000), 40.0))
+        high = torch.where(phone, exponential(3000, 3800), torch.where(has_high, exponential(1100, 6000), 9000.0))
+        return self.edges(count, low, high, self.uniform(9, 60, count))
+
     def levelled(self, power, strength):
         """Compression: loud and quiet frames move towards each other."""
         level = power.sum(2, keepdim=True) + QUIET
@@ -168,8 +175,12 @@ class Augment:
         excess = (loud / loud.mean(1, keepdim=True)).clamp(max=4)
         return power + smeared * excess * db(-depth_db).view(-1, 1, 1) * self.fluctuation(*power.shape[:2])
 
-    def where(self, chosen, changed, power):
-        return torch.where(chosen.view(-1, 1, 1), changed, power)
+    def some(self, chosen, power, change):
+        """Applies `change(powers, count, rows)` to the chosen samples only: most are untouched by most steps."""
+        rows = torch.nonzero(chosen)[:, 0]
+        if len(rows):
+            power[rows] = change(power[rows], len(rows), rows)
+        return power
 
     # --- the two views --------------------------------------------------------------------------------
     def pairs(self, count, hardness):
@@ -189,9 +200,9 @@ class Augment:
 
     def reference(self, power):
         """References are masters; some come as lossy files or a little equalised."""
-        n = len(power)
-        power = self.where(self.chance(0.3, n), power * self.curve(n, self.uniform(0, 3, n)), power)
-        power = self.where(self.chance(0.25, n), self.codec(power, self.uniform(14, 25, n), self.uniform(5000, 9000, n)), power)
+        n, u = len(power), self.uniform
+        power = self.some(self.chance(0.3, n), power, lambda p, k, _: p * self.curve(k, u(0, 3, k)))
+        power = self.some(self.chance(0.25, n), power, lambda p, k, _: self.codec(p, u(14, 25, k), u(5000, 9000, k)))
         return self.delivered(power)
 
     def delivered(self, power):
@@ -202,53 +213,45 @@ class Augment:
         return (power * db(self.uniform(-30, 6, n)).view(-1, 1, 1)).transpose(1, 2)
 
     def upload(self, track, centre, where, hardness):
-        n = len(track)
+        n, u, frames = len(track), self.uniform, self.frames
+        zero = torch.zeros(n, device=self.device)
         # Tempo, pitch and speed: most small, some to the limits that the product promises.
-        size = lambda limit: torch.sign(torch.rand(n, device=self.device) - 0.5) * limit * torch.rand(n, device=self.device) ** 1.3
-        kind = torch.rand(n, device=self.device)
+        size = lambda limit: torch.sign(torch.rand_like(zero) - 0.5) * limit * torch.rand_like(zero) ** 1.3
+        kind = torch.rand_like(zero)
         tempo = torch.where((kind < 0.22) | (kind > 0.85), size(0.24), size(0.004))
-        pitch = torch.where(((kind > 0.22) & (kind < 0.45)) | (kind > 0.85), size(0.185), size(0.004))  # log2, 0.185 = 13.7 %
-        speed = torch.where((kind > 0.45) & (kind < 0.62), size(0.185), zero_like(kind))
-        rate = (1 + tempo) * 2**speed
-        offset = self.uniform(-OFFSET, OFFSET, n)
-        skip = torch.where(self.chance(0.12, n), self.uniform(16, 48, n), zero_like(kind))
-        skip_at = self.uniform(-self.frames / 2, self.frames / 2, n)
-        power, source = self.view(track, centre + offset, rate, (pitch + speed) * c.BANDS_PER_OCTAVE, skip, skip_at)
+        pitch = torch.where(((kind > 0.22) & (kind < 0.45)) | (kind > 0.85), size(0.185), size(0.004))  # octaves: 13.7 %
+        speed = torch.where((kind > 0.45) & (kind < 0.62), size(0.185), zero)
+        skip = torch.where(self.chance(0.12, n), u(16, 48, n), zero)
+        power, source = self.view(track, centre + u(-OFFSET, OFFSET, n), (1 + tempo) * 2**speed,
+                                  (pitch + speed) * c.BANDS_PER_OCTAVE, skip, u(-frames / 2, frames / 2, n))
 
         # The sound itself: equaliser, compressor, a room (often with all of "filmed off a speaker").
         filmed = self.chance(0.15 * hardness, n)
-        power = self.where(self.chance(0.45, n), power * self.curve(n, self.uniform(0, 12, n) * (0.4 + 0.6 * hardness)), power)
-        power = self.where(self.chance(0.25, n), self.levelled(power, self.uniform(0.1, 0.6, n)), power)
-        power = self.where(filmed & self.chance(0.5, n), power * self.edges(n, self.uniform(150, 500, n), self.uniform(2500, 8000, n), self.uniform(12, 36, n)), power)
-        power = self.where(self.chance(0.25, n) | filmed, self.room(power, self.uniform(0.2, 1.3, n), self.uniform(-8, 8, n)), power)
+        power = self.some(self.chance(0.45, n), power, lambda p, k, _: p * self.curve(k, u(0, 12, k) * (0.4 + 0.6 * hardness)))
+        power = self.some(self.chance(0.25, n), power, lambda p, k, _: self.levelled(p, u(0.1, 0.6, k)))
+        power = self.some(filmed & self.chance(0.5, n), power, lambda p, k, _: p * self.edges(k, u(150, 500, k), u(2500, 8000, k), u(12, 36, k)))
+        power = self.some(self.chance(0.25, n) | filmed, power, lambda p, k, _: self.room(p, u(0.2, 1.3, k), u(-8, 8, k)))
         power = power[:, CONTEXT:]
 
-        # What is heard besides it. `ease` lifts ratios at the start of the run.
+        # What is heard besides it, at a ratio of music to it. `ease` lifts the ratios early in the run.
         ease = 8 * (1 - hardness)
-        frames = self.frames
-        kind = torch.rand(n, device=self.device)
-        coloured = self.fluctuation(n, frames) * self.curve(n, self.uniform(0, 15, n))
-        power = self.where((kind < 0.22) | filmed, self.mix(power, coloured, -(self.uniform(-4, 20, n) + ease)), power)
-        speech = self.speech.crop(n, frames) * self.curve(n, self.uniform(0, 6, n))
-        loudness = self.uniform(-10, 13, n) - ease
-        power = self.where((kind > 0.22) & (kind < 0.55), self.mix(power, speech, loudness), power)
-        babble = speech.roll(1, 0) + speech.roll(2, 0) + speech.roll(3, 0)
-        power = self.where((kind > 0.55) & (kind < 0.60), self.mix(power, babble, -(self.uniform(-4, 15, n) + ease)), power)
-        power = self.where((kind > 0.60) & (kind < 0.68), self.mix(power, self.effects.crop(n, frames), -(self.uniform(-5, 15, n) + ease)), power)
-        power = self.where((kind > 0.68) & (kind < 0.78), self.mix(power, self.music.crop(n, frames), -(self.uniform(-2, 14, n) + ease)), power)
+        kind = torch.rand_like(zero)
+        hiss = lambda k: self.fluctuation(k, frames) * self.curve(k, u(0, 15, k))
+        talk = lambda k: self.speech.crop(k, frames) * self.curve(k, u(0, 6, k))
+        for chosen, sound, low, high in (
+            ((kind < 0.22) | filmed, hiss, -4, 20),
+            ((kind > 0.22) & (kind < 0.55), talk, -13, 10),
+            ((kind > 0.55) & (kind < 0.60), lambda k: talk(k) + talk(k) + talk(k), -4, 15),
+            ((kind > 0.60) & (kind < 0.68), lambda k: self.effects.crop(k, frames), -5, 15),
+            ((kind > 0.68) & (kind < 0.78), lambda k: self.music.crop(k, frames), -2, 14),
+        ):
+            power = self.some(chosen, power, lambda p, k, _: self.mix(p, sound(k), -(u(low, high, k) + ease)))
 
         # The way it was recorded, edited and sent.
-        power = self.where(self.chance(0.15, n), self.saturated(power, self.uniform(8, 25, n)), power)
-        band = self.chance(0.25, n) | (filmed & self.chance(0.4, n))
-        low = torch.where(self.chance(0.6, n), 2 ** self.uniform(math.log2(60), math.log2(1000), n), zero_like(kind) + 40)
-        high = torch.where(self.chance(0.6, n), 2 ** self.uniform(math.log2(1100), math.log2(6000), n), zero_like(kind) + 9000)
-        phone = self.chance(0.3, n)
-        low, high = torch.where(phone, 300 * 2 ** self.uniform(-0.2, 0.2, n), low), torch.where(phone, 3400 * 2 ** self.uniform(-0.15, 0.15, n), high)
-        power = self.where(band, power * self.edges(n, low, high, self.uniform(9, 60, n)), power)
-        coded = self.chance(0.35, n) | (filmed & self.chance(0.6, n))
-        power = self.where(coded, self.codec(power, self.uniform(5, 22, n), self.uniform(3400, 14000, n)), power)
-        holes = self.chance(0.12, n)
-        power = self.where(holes, self.cut_out(power), power)
+        power = self.some(self.chance(0.15, n), power, lambda p, k, _: self.saturated(p, u(8, 25, k)))
+        power = self.some(self.chance(0.25, n) | (filmed & self.chance(0.4, n)), power, lambda p, k, _: p * self.channel(k))
+        power = self.some(self.chance(0.35, n) | (filmed & self.chance(0.6, n)), power, lambda p, k, _: self.codec(p, u(5, 22, k), u(3400, 14000, k)))
+        power = self.some(self.chance(0.12, n), power, lambda p, k, _: self.cut_out(p))
 
         # A column corresponds when at least half of what it hears lies where the reference has it.
         expected = where[:, CONTEXT:]
@@ -266,7 +269,3 @@ class Augment:
         in_time = self.chance(0.5, n)
         lost = torch.where(in_time[:, None, None], gap(frames, 16)[:, :, None], gap(c.BANDS, 14)[:, None, :])
         return torch.where(lost, power * 1e-5, power)
-
-
-def zero_like(x):
-    return torch.zeros_like(x)

@@ -55,19 +55,19 @@ class Training:
     """One run. Overridable from the command line: python train.py --set batch=256 steps=40000."""
 
     seed: int = 20261123
-    steps: int = 30_000
-    batch: int = 128  # crops; each gives `columns` pairs
+    steps: int = 20_000
+    batch: int = 64  # crops per process; each gives `columns` pairs
     columns: int = 3  # adjacent segments of a crop share their work
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
-    warmup: int = 300
+    warmup: int = 200
     temperature: float = 0.055
     queue: int = 6144  # clean embeddings of recent batches, as further negatives
-    queue_from: int = 1500  # steps before the queue is used: early embeddings move too fast
+    queue_from: int = 500  # steps before the queue is used: early embeddings move too fast
     same_music: float = 0.9  # clean images that correlate above this are the same music: not negatives
-    ema: float = 0.999
-    hard_from: float = 0.0  # difficulty at the first step, and
-    hard_at: float = 0.25  # share of the run after which it is full
-    checkpoint_every: int = 500
-    threads: int = 2
+    ema: float = 0.998
+    hard_from: float = 0.3  # difficulty at the first step, and
+    hard_at: float = 0.2  # share of the run after which it is full
+    checkpoint_every: int = 200
+    threads: int = 1  # per process
     device: str = "auto"

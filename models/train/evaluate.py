@@ -1,6 +1,6 @@
 """How a checkpoint does on validation music, with distortions rendered as real sound.
 
-    python evaluate.py --run default            or  --onnx ../refrain-fp-1/model.onnx
+    python evaluate.py --name default            or  --onnx ../refrain-fp-1/model.onnx
 
 The catalogue is the validation music (a fifth of its tracks kept out, for negatives) plus the training
 music as distractors. Queries are rendered once, by ffmpeg, rubberband and sox, into $REFRAIN_CACHE/queries.
@@ -184,7 +184,7 @@ def vote(query, catalogue, owner, position, top=20):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", default="default")
+    parser.add_argument("--name", default="default")
     parser.add_argument("--onnx")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--only", nargs="*")
@@ -192,7 +192,7 @@ def main():
     parser.add_argument("--distractor-hours", type=float, default=6.0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    embed = Embedder(args.run, args.onnx)
+    embed = Embedder(args.name, args.onnx)
     validation, others = tracks_of(["validation"]), tracks_of(["train"])
     vectors, owner, position, hours = [], [], [], 0.0
     for number, (package, name, path) in enumerate(validation + others):

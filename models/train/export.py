@@ -1,6 +1,6 @@
 """Exports a checkpoint's averaged weights as models/<id>/model.onnx and model.json.
 
-    python export.py --run default
+    python export.py --name default
 
 One graph: pcm [batch, samples] -> embeddings [batch, segments, 128], batch and length dynamic, BatchNorm
 folded, trunk weights stored as float16 and cast to float32 when the file is loaded. An existing `calibration` in
@@ -72,9 +72,9 @@ def parity(network, path, columns=9):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", default="default")
+    parser.add_argument("--name", default="default")
     args = parser.parse_args()
-    trunk, state = load_trunk(args.run)
+    trunk, state = load_trunk(args.name)
     network = Fingerprint(trunk).eval()
     c.MODEL_DIR.mkdir(exist_ok=True)
     path, card = c.MODEL_DIR / "model.onnx", c.MODEL_DIR / "model.json"
@@ -97,7 +97,7 @@ def main():
         "provenance": {
             "trainedOn": f"{len(music)} tracks of freely licensed game music from Debian packages; see MODEL_CARD.md",
             "commands": ["models/train/fetch_music.sh", "python prepare.py", "python train.py", "python export.py"],
-            "pairs": state["step"] * settings["batch"] * settings["columns"], "hours": round(hours, 2),
+            "pairs": state["step"] * settings["batch"] * settings["columns"] * state["world"], "hours": round(hours, 2),
         },
     }
     card.write_text(json.dumps(document, indent=2) + "\n")

@@ -139,7 +139,7 @@ class Residual(nn.Module):
 class Trunk(nn.Module):
     """Image [batch, 80, frames] -> unit vectors [batch, columns, 128], one per COLUMN_FRAMES."""
 
-    def __init__(self, width=(32, 64, 128, 256)):
+    def __init__(self, width=(16, 48, 128, 256)):
         super().__init__()
         a, b, d, e = width
         self.layers = nn.Sequential(

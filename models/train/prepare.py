@@ -91,17 +91,18 @@ def coarse(features):
 
 
 def patches(image, every, length=40):
-    """Unit-length views of 5 s of a coarse image, each band without its mean."""
+    """Unit-length views of 5 s of a coarse image, without the means of bands (tone) and of frames (fades)."""
     starts = np.arange(0, image.shape[1] - length, every)
     if len(starts) == 0:
         return np.zeros((0, image.shape[0] * length), np.float32)
     views = np.stack([image[:, s : s + length] for s in starts])
     views = views - views.mean(2, keepdims=True)
+    views = views - views.mean(1, keepdims=True)
     views = views.reshape(len(starts), -1)
-    return views / (np.linalg.norm(views, axis=1, keepdims=True) + 3.0)
+    return views / np.linalg.norm(views, axis=1, keepdims=True).clip(6.0)  # near silence stays short
 
 
-def shared_with(candidates, keepers, threshold=0.88):
+def shared_with(candidates, keepers, threshold=0.8):
     """Candidates of which at least two 5 s pieces occur in one keeper, with that keeper and how well."""
     found = {}
     queries = {k: torch.from_numpy(patches(v, 64)) for k, v in candidates.items()}

@@ -1,7 +1,9 @@
 """Trains the fingerprint: contrastive pairs of (reference view, upload view) of the same half seconds.
 
     python train.py                                  resumes from the last checkpoint of this run
-    python train.py --run wide --set batch=512 steps=60000 device=cuda
+    python train.py --name wide --set batch=512 steps=60000 device=cuda
+    torchrun --nproc-per-node 2 train.py           one single-threaded process per CPU core: on a machine
+                                                   that others use, threads of one process wait for each other
 
 Checkpoints and the log lie in $REFRAIN_CACHE/train/<run>/. Every crop gives a few adjacent segments that
 share their work; each segment is to be found among all others of the batch and of a queue of recent clean
@@ -12,9 +14,11 @@ import copy
 import dataclasses
 import json
 import math
+import os
 import time
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import config as c
@@ -69,11 +73,19 @@ def contrastive(reference, upload, described, keep, queue, settings):
     return loss, hit
 
 
-def rate_at(step, s):
-    """Warm-up, then cosine to almost nothing."""
-    if step < s.warmup:
-        return s.learning_rate * (step + 1) / s.warmup
-    return s.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - s.warmup) / (s.steps - s.warmup))))
+def rate_at(step, progress, s):
+    """Warm-up, then cosine to almost nothing at progress 1."""
+    return s.learning_rate * min(1, (step + 1) / s.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1, progress))))
+
+
+def share_gradients(model, world):
+    """The mean gradient of all processes, in one message."""
+    gradients = [p.grad for p in model.parameters()]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(mean.view_as(gradient))
 
 
 @torch.no_grad()
@@ -85,18 +97,20 @@ def follow(average, model, decay):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", default="default")
+    parser.add_argument("--name", default="default")
     parser.add_argument("--set", nargs="*", default=[], metavar="name=value")
-    parser.add_argument("--stop-after", type=float, default=math.inf, help="seconds, then save and leave")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="a deadline: the schedule ends then if not by steps")
     args = parser.parse_args()
     settings = c.Training()
     for item in args.set:
         name, value = item.split("=")
         setattr(settings, name, type(getattr(settings, name))(value))
-    folder = c.CACHE / "train" / args.run
+    folder = c.CACHE / "train" / args.name
     folder.mkdir(parents=True, exist_ok=True)
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    if world > 1:
+        dist.init_process_group("gloo")
     torch.manual_seed(settings.seed)
-    torch.set_num_threads(settings.threads)
     device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
     augment = Augment(settings.columns, device)
@@ -107,37 +121,39 @@ def main():
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": settings.weight_decay},
                                    {"params": plain, "weight_decay": 0.0}], lr=settings.learning_rate)
-    step, seen = 0, 0.0
+    step, seen, progress = 0, 0.0, 0.0
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, seen = state["step"], state["seconds"]
-        torch.manual_seed(settings.seed + step)
+        step, seen, progress = state["step"], state["seconds"], state["progress"]
+    torch.manual_seed(settings.seed + 1000 * step + rank)  # from here on every process draws its own crops
     queue = Queue(settings.queue)
 
     def save():
         temporary = checkpoint.with_suffix(".tmp")
         torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-                    "step": step, "seconds": seen, "settings": dataclasses.asdict(settings)}, temporary)
+                    "step": step, "seconds": seen, "progress": progress, "world": world, "settings": dataclasses.asdict(settings)}, temporary)
         temporary.rename(checkpoint)
 
     log = (folder / "log.jsonl").open("a")
     begun, sums, spent = time.time(), torch.zeros(3), {"augment": 0.0, "network": 0.0}
-    while step < settings.steps and time.time() - begun < args.stop_after:
+    resumed = progress
+    while progress < 1:
         tick = time.time()
-        ramp = min(1.0, step / max(1, settings.hard_at * settings.steps))
-        hardness = settings.hard_from + (1 - settings.hard_from) * ramp
+        torch.set_num_threads(1)  # many small operations: on a busy machine a second thread only waits
+        hardness = settings.hard_from + (1 - settings.hard_from) * min(1.0, progress / settings.hard_at)
         with torch.no_grad():
             reference, upload, clean, keep = augment.pairs(settings.batch, hardness)
             images = level(torch.cat([reference, upload]))
             described = describe(clean, settings.columns)
         spent["augment"] += time.time() - tick
         tick = time.time()
+        torch.set_num_threads(settings.threads)
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, settings)
+            group["lr"] = rate_at(step, progress, settings)
         model.train()
         with torch.autocast(device, dtype=torch.bfloat16):
             vectors = model(images)
@@ -146,27 +162,34 @@ def main():
         loss, hit = contrastive(one, two, described, keep, queue, settings)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if world > 1:
+            share_gradients(model, world)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         if step >= settings.queue_from:
             queue.push(one.detach(), described)
         follow(average, model, min(settings.ema, (step + 1) / (step + 20)))
         step += 1
+        elapsed = torch.tensor((time.time() - begun) / 60 / args.minutes)
+        if world > 1:
+            dist.broadcast(elapsed, 0)  # all processes must agree on when to stop
+        progress = max(step / settings.steps, resumed + (1 - resumed) * elapsed.item())
         spent["network"] += time.time() - tick
         sums += torch.tensor([loss.item(), hit.item(), keep.float().mean().item()])
-        if step % 50 == 0:
+        if step % 50 == 0 and rank == 0:
             mean = (sums / 50).tolist()
             seen += sum(spent.values())
             row = {"step": step, "loss": round(mean[0], 4), "hit": round(mean[1], 4), "kept": round(mean[2], 3),
-                   "pairs": step * settings.batch * settings.columns, "hours": round(seen / 3600, 3),
+                   "pairs": step * settings.batch * settings.columns * world, "hours": round(seen / 3600, 3),
                    **{k: round(v / 50 * 1000) for k, v in spent.items()}}
             log.write(json.dumps(row) + "\n")
             log.flush()
             print(row, flush=True)
             sums, spent = torch.zeros(3), {"augment": 0.0, "network": 0.0}
-        if step % settings.checkpoint_every == 0:
+        if step % settings.checkpoint_every == 0 and rank == 0:
             save()
-    save()
+    if rank == 0:
+        save()
 
 
 if __name__ == "__main__":
