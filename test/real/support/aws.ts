@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CreateTableCommand, type KeySchemaElement } from '@aws-sdk/client-dynamodb';
 import { CreateBucketCommand, PutBucketVersioningCommand } from '@aws-sdk/client-s3';
-import { CreateQueueCommand, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
+import { CreateQueueCommand, DeleteMessageCommand, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { inject } from 'vitest';
 import { type AwsClients, createAwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { TABLES } from '../../../functions/constants.ts';
@@ -61,12 +61,15 @@ export async function createQueue(
   return QueueUrl!;
 }
 
-/** The bodies of what lies in the queue now. */
+/** Takes what lies in the queue now; gives the bodies. */
 export async function receiveAll({ sqs }: AwsClients, QueueUrl: string): Promise<string[]> {
   const bodies: string[] = [];
   for (;;) {
     const { Messages } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10 }));
     if (!Messages?.length) return bodies;
-    bodies.push(...Messages.map(({ Body }) => Body!));
+    for (const { Body, ReceiptHandle } of Messages) {
+      bodies.push(Body!);
+      await sqs.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle }));
+    }
   }
 }
