@@ -42,7 +42,7 @@ export async function prepare(
   size: Size,
   say: (text: string) => void,
 ): Promise<Questions> {
-  const { split, insiders, outsiders, distractors } = protocol;
+  const { split, insiders, outsiders } = protocol;
   const wanted = CONDITIONS.filter(({ id }) => !size.conditions || size.conditions.includes(id));
   const positives: Recipe[] = [];
   for (const condition of wanted)
@@ -55,14 +55,21 @@ export async function prepare(
     counted();
     return queries;
   };
-  const catalogue: CatalogueEntry[] = [...insiders, ...distractors];
-  if (size.backwards) catalogue.push(...(await inParallel(distractors, 2, backwards)));
   return {
-    catalogue,
+    catalogue: await catalogueOf(protocol, size.backwards),
     positives: (await inParallel(positives, 2, rendered)).flat(),
     negatives: (await inParallel(negatives, 2, rendered)).flat(),
     long: await longNegatives(protocol, size.longHours, say),
   };
+}
+
+/** Everything that is registered: the tracks to be found and the distractors, these also backwards if wanted. */
+export async function catalogueOf(
+  { insiders, distractors }: Protocol,
+  alsoBackwards: boolean,
+): Promise<CatalogueEntry[]> {
+  const forwards = [...insiders, ...distractors].map(({ id, path }) => ({ id, path }));
+  return alsoBackwards ? [...forwards, ...(await inParallel(distractors, 2, backwards))] : forwards;
 }
 
 /**

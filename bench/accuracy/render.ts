@@ -27,8 +27,8 @@ import { type NoiseKind, noiseOf, speechOf, type Voice, voicesFor } from './voic
 // that. Everything is drawn first as a recipe (plain data) and rendered from it, so that a recipe's hash names the
 // files, and a second run finds them.
 
-/** Grows whenever the same recipe would sound different. */
-const RENDERER = 1;
+/** Part of every recipe. Grows whenever the same recipe would sound different. */
+export const RENDERER = 1;
 
 export const LENGTHS = [5, 10, 30] as const;
 /** Music before the query, so that a room already rings when it begins. */
@@ -262,7 +262,7 @@ export async function renderWhole(
 }
 
 /** The source of a recipe after all of its steps. */
-async function distorted(recipe: Recipe): Promise<Float32Array> {
+export async function distorted(recipe: Recipe): Promise<Float32Array> {
   let pcm = await sourceOf(recipe);
   for (const step of recipe.steps) pcm = await apply(step, pcm, recipe);
   return pcm;

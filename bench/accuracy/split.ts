@@ -16,7 +16,7 @@ import {
   toInt16,
 } from './audio.ts';
 import { Random } from './random.ts';
-import { sharedPieces, type View, viewOf } from './same-audio.ts';
+import { SIEVE, sharedPieces, type View, viewOf } from './same-audio.ts';
 
 // Which music is whose: models/train/split.json names each package's split and the tracks that were taken out
 // because they share audio with a better protected split. The trainer writes it; the bench only reads it.
@@ -160,7 +160,11 @@ export async function protocolOf(split: 'validation' | 'test'): Promise<Protocol
 
 /** Tracks grouped so that those which share audio are together. */
 async function familiesOf(tracks: Track[], name: string): Promise<Track[][]> {
-  const path = join(BENCH_CACHE, 'families', `${name}-${hashOf(tracks.map((track) => track.id))}.json`);
+  const path = join(
+    BENCH_CACHE,
+    'families',
+    `${name}-${hashOf([tracks.map((track) => track.id), SIEVE])}.json`,
+  );
   await cachedFile(path, async () => {
     const views = await Promise.all(tracks.map(cachedViewOf));
     const family = tracks.map((_, i) => i);
