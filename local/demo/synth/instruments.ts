@@ -23,8 +23,8 @@ export interface Envelope {
   release: number;
 }
 
-/** Envelopes, filters and vibrato move once per so many samples (1 ms). */
-const BLOCK = 32;
+/** Envelopes, filters and vibrato move once per so many samples (2 ms). */
+const BLOCK = 64;
 
 /** Level of an envelope `t` samples after key-down, `held` samples long: linear attack, exponential falls. */
 function levelAt({ attack, decay, sustain, release }: Envelope, t: number, held: number): number {
@@ -72,7 +72,8 @@ export function subtractive(options: Subtractive): Instrument {
     const tracking = cutoff * Math.sqrt(hz / 261.6) * (0.7 + 0.5 * velocity);
     const end = Math.min(bus.length, start + samples + samplesOf(options.release));
     const gain = (velocity * 0.5) / Math.sqrt(unison);
-    const block = new Float32Array(BLOCK);
+    const round = waveTable('sine', hz);
+    const block = new Float64Array(BLOCK);
     const vibratoPhase = random.next();
     let subPhase = 0;
     let hiss = 0;
@@ -103,9 +104,9 @@ export function subtractive(options: Subtractive): Instrument {
       }
       if (sub > 0) {
         for (let i = 0; i < size; i++) {
-          block[i]! += sub * sine(subPhase);
-          subPhase += (hz * 0.5) / SAMPLE_RATE;
-          if (subPhase >= 1) subPhase -= 1;
+          block[i]! += sub * round[subPhase | 0]!;
+          subPhase += step * 0.5;
+          if (subPhase >= TABLE_SIZE) subPhase -= TABLE_SIZE;
         }
       }
       if (breath > 0) {
