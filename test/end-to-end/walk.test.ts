@@ -1,0 +1,364 @@
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { SQSEvent } from 'aws-lambda';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
+import { objectCreated } from '../../functions/core/requests.ts';
+import type { ObjectVersion } from '../../functions/core/scan.ts';
+import { OnnxModel } from '../../functions/embed/onnx-model.ts';
+import { systemClock } from '../../functions/ports/clock.ts';
+import { createRegisterHandler } from '../../functions/register/handler.ts';
+import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
+import { createScanHandler } from '../../functions/scan/handler.ts';
+import { openStore, type Store } from '../../local/adapters/store.ts';
+import { DEFAULT_MODEL } from '../../local/runtime.ts';
+import { encodeAudio, music, temporaryFolder } from '../support/audio.ts';
+
+// The real handlers on a real store, model, decoder and index: what a queue may do to them, and what must come out.
+
+const RATE = 16_000;
+const folder = temporaryFolder();
+const uploads = folder.file('uploads');
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+
+let model: OnnxModel;
+let store: Store;
+let deps: ScanDependencies;
+
+const song = music(60, RATE, 1);
+const other = music(30, RATE, 2);
+const joined = (...parts: Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]));
+
+beforeAll(async () => {
+  mkdirSync(uploads);
+  model = await OnnxModel.load(DEFAULT_MODEL);
+  store = await openStore(folder.file('store'), { mode: 'write', buckets: { uploads } });
+  deps = {
+    objects: store.objects,
+    decoder: new MediaDecoder(),
+    embedder: model,
+    catalogue: store.catalogue(model.model),
+    references: store.references,
+    scans: store.scans,
+    cases: store.cases,
+    scanRequests: store.queue('scan-requests'),
+    reviewQueue: store.queue('review'),
+    events: store.events,
+    clock: systemClock,
+    log,
+    settings: { ...DEFAULT_SCAN_SETTINGS, windowSegments: 20 },
+  };
+  upload('song.flac', song);
+  const registered = await register(objectCreated({ bucket: 'uploads', key: 'song.flac' }));
+  expect(registered.batchItemFailures).toEqual([]);
+}, 120_000);
+
+afterAll(async () => {
+  await store?.close();
+  folder.remove();
+});
+
+function upload(name: string, pcm: Float32Array, format: 'flac' | 'mp3' = 'flac'): ObjectVersion {
+  encodeAudio(join(uploads, name), [pcm], {
+    format,
+    sampleRate: RATE,
+    ...(format === 'mp3' && { bitRate: 64_000 }),
+  });
+  return { bucket: 'uploads', key: name };
+}
+
+function delivery(...bodies: string[]): SQSEvent {
+  const Records = bodies.map((body, i) => ({
+    messageId: `m${i}`,
+    receiptHandle: `r${i}`,
+    body,
+    attributes: {
+      ApproximateReceiveCount: '1',
+      SentTimestamp: '0',
+      SenderId: 'test',
+      ApproximateFirstReceiveTimestamp: '0',
+    },
+    messageAttributes: {},
+    md5OfBody: '',
+    eventSource: 'aws:sqs',
+    eventSourceARN: 'arn:aws:sqs:local:0:scan-requests',
+    awsRegion: 'local',
+  }));
+  return { Records };
+}
+
+/** An invocation that has `checks` looks at the clock left before its time runs short. */
+const invocation = (name: string, checks = Number.POSITIVE_INFINITY) => {
+  let left = checks;
+  return { awsRequestId: name, getRemainingTimeInMillis: () => (left-- > 0 ? 1e9 : 0) };
+};
+
+const register = (...bodies: string[]) => createRegisterHandler(deps)(delivery(...bodies));
+const scan = (body: string, run = invocation('run'), other: Partial<ScanDependencies> = {}) =>
+  createScanHandler({ ...deps, ...other })(delivery(body), run);
+
+async function verdictOn(key: string) {
+  const { items } = await store.scans.list({ limit: 1000 });
+  const found = items.filter(({ upload: { key: k } }) => k === key);
+  expect(found.length, `scans of ${key}`).toBe(1);
+  return found[0]!;
+}
+
+const reviewsOf = async (key: string) => {
+  const messages = await store.queue('review').receive({ max: 10, visibilitySeconds: 0 });
+  return messages.map(({ body }) => JSON.parse(body)).filter(({ data }) => data.upload.key === key);
+};
+
+describe('an upload that holds an excerpt', () => {
+  it('is flagged, with the place on both sides, a case and one review message', async () => {
+    const noise = music(12, RATE, 7);
+    upload('excerpt.mp3', joined(noise, song.subarray(20 * RATE, 40 * RATE), music(8, RATE, 8)), 'mp3');
+
+    await scan(objectCreated({ bucket: 'uploads', key: 'excerpt.mp3' }));
+
+    const { verdict, detections } = await verdictOn('excerpt.mp3');
+    expect(verdict).toBe('flagged');
+    expect(detections.length).toBe(1);
+    const [span] = detections[0]!.spans;
+    expect(span!.uploadStartMs / 1000).toBeCloseTo(12, -0.5);
+    expect(Math.abs(span!.uploadStartMs - 12_000)).toBeLessThan(1000);
+    expect(Math.abs(span!.uploadEndMs - 32_000)).toBeLessThan(1000);
+    expect(Math.abs(span!.referenceStartMs - 20_000)).toBeLessThan(1000);
+    expect(Math.abs(span!.speed - 1)).toBeLessThan(0.02);
+    const { items: cases } = await store.cases.list();
+    expect(cases.filter(({ upload: { key } }) => key === 'excerpt.mp3').length).toBe(1);
+    expect((await reviewsOf('excerpt.mp3')).length).toBe(1);
+  });
+
+  it('is found in every window size, and across the borders of windows', async () => {
+    const spans = [];
+    for (const windowSegments of [7, 120]) {
+      const name = `windows-${windowSegments}.flac`;
+      upload(name, joined(other, song.subarray(10 * RATE, 30 * RATE)));
+      await scan(objectCreated({ bucket: 'uploads', key: name }), invocation('run'), {
+        settings: { ...deps.settings, windowSegments },
+      });
+      spans.push((await verdictOn(name)).detections.flatMap((detection) => detection.spans));
+    }
+    expect(spans[0]).toEqual(spans[1]);
+    expect(spans[0]!.length).toBe(1);
+  });
+});
+
+describe('an upload that holds nothing of the catalogue', () => {
+  it('is clear, and nobody is asked to look', async () => {
+    upload('clean.flac', music(40, RATE, 99));
+    await scan(objectCreated({ bucket: 'uploads', key: 'clean.flac' }));
+    expect(await verdictOn('clean.flac')).toMatchObject({ verdict: 'clear', detections: [] });
+    expect(await reviewsOf('clean.flac')).toEqual([]);
+  });
+});
+
+describe('events', () => {
+  it('that come twice lead to one scan, one case and one verdict', async () => {
+    upload('twice.flac', song.subarray(5 * RATE, 25 * RATE));
+    const { etag } = await store.objects.describe({ bucket: 'uploads', key: 'twice.flac' });
+    const body = objectCreated({ bucket: 'uploads', key: 'twice.flac', etag });
+    await scan(body);
+    const first = await verdictOn('twice.flac');
+    await scan(body);
+    await Promise.all([scan(body, invocation('a')), scan(body, invocation('b'))]);
+
+    expect(await verdictOn('twice.flac')).toEqual(first);
+    expect((await reviewsOf('twice.flac')).length).toBe(1);
+    const { items: cases } = await store.cases.list();
+    expect(cases.filter(({ upload: { key } }) => key === 'twice.flac').length).toBe(1);
+  });
+
+  it('for a version that was replaced do not speak of the new one', async () => {
+    const old = upload('replaced.flac', song.subarray(0, 20 * RATE));
+    const described = await store.objects.describe(old);
+    upload('replaced.flac', music(25, RATE, 55));
+    // The older event arrives last, as queues may have it.
+    await scan(objectCreated(await store.objects.describe(old)));
+    await scan(objectCreated(described));
+
+    const { items } = await store.scans.list({ limit: 1000 });
+    const scans = items.filter(({ upload: { key } }) => key === 'replaced.flac');
+    expect(scans.map(({ verdict, reason }) => [verdict, reason?.code]).toSorted()).toEqual([
+      ['clear', undefined],
+      ['rejected', 'OBJECT_NOT_FOUND'],
+    ]);
+  });
+
+  it('for an object that is gone end in a rejection that says so', async () => {
+    const gone = upload('gone.flac', song.subarray(0, 20 * RATE));
+    const body = objectCreated(await store.objects.describe(gone));
+    rmSync(join(uploads, 'gone.flac'));
+    expect(await scan(body)).toEqual({ batchItemFailures: [] });
+    expect(await verdictOn('gone.flac')).toMatchObject({
+      verdict: 'rejected',
+      reason: { code: 'OBJECT_NOT_FOUND' },
+    });
+  });
+
+  it('that only say hello ask for nothing', async () => {
+    const before = (await store.scans.list({ limit: 1000 })).items.length;
+    expect(await scan(JSON.stringify({ Event: 's3:TestEvent' }))).toEqual({ batchItemFailures: [] });
+    expect((await store.scans.list({ limit: 1000 })).items.length).toBe(before);
+  });
+
+  it('that are malformed fail alone', async () => {
+    upload('beside.flac', music(20, RATE, 70));
+    const good = objectCreated({ bucket: 'uploads', key: 'beside.flac' });
+    const result = await createScanHandler(deps)(delivery('{"Records":', good, '[]'), invocation('run'));
+    expect(result.batchItemFailures).toEqual([{ itemIdentifier: 'm0' }, { itemIdentifier: 'm2' }]);
+    expect(await verdictOn('beside.flac')).toMatchObject({ verdict: 'clear' });
+  });
+});
+
+describe('a run that ends early', () => {
+  it('hands over to the next one, which does not start from the beginning', async () => {
+    upload(
+      'long.flac',
+      joined(music(40, RATE, 31), song.subarray(30 * RATE, 50 * RATE), music(20, RATE, 32)),
+    );
+    const body = objectCreated({ bucket: 'uploads', key: 'long.flac' });
+    let embedded = 0;
+    const embedder = {
+      model: model.model,
+      embed: (pcm: Float32Array) => {
+        embedded++;
+        return model.embed(pcm);
+      },
+    };
+    const queue = store.queue('scan-requests');
+
+    await scan(body, invocation('first', 3), { embedder });
+    expect((await verdictOn('long.flac')).state).toBe('scanning');
+    const [again] = await queue.receive();
+    await scan(again!.body, invocation('second'), { embedder });
+    await queue.delete(again!.receiptHandle);
+
+    expect(await verdictOn('long.flac')).toMatchObject({ state: 'done', verdict: 'flagged' });
+    expect(embedded).toBe(Math.ceil((80 * 2 - 4) / deps.settings.windowSegments));
+  });
+
+  it('between the verdict and its announcement is announced by the next one', async () => {
+    upload('untold.flac', song.subarray(20 * RATE, 45 * RATE));
+    const body = objectCreated({ bucket: 'uploads', key: 'untold.flac' });
+    const reviewQueue = {
+      send: async () => {
+        throw new Error('the process was killed here');
+      },
+    };
+    const failed = await scan(body, invocation('killed'), { reviewQueue });
+    expect(failed.batchItemFailures.length).toBe(1);
+    expect(await reviewsOf('untold.flac')).toEqual([]);
+
+    await scan(body, invocation('next'));
+    expect(await verdictOn('untold.flac')).toMatchObject({ verdict: 'flagged', announced: true });
+    expect((await reviewsOf('untold.flac')).length).toBe(1);
+  });
+
+  it('while another is at the scan gives the message back for later', async () => {
+    upload('contended.flac', music(30, RATE, 41));
+    const described = await store.objects.describe({ bucket: 'uploads', key: 'contended.flac' });
+    const body = objectCreated(described);
+    let release = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const slow = {
+      model: model.model,
+      embed: (pcm: Float32Array) => waiting.then(() => model.embed(pcm)),
+    };
+
+    const first = scan(body, invocation('slow'), { embedder: slow });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await scan(body, invocation('eager'))).toEqual({ batchItemFailures: [] });
+    const { delayed } = await store.queue('scan-requests').stats();
+    release();
+    await first;
+
+    expect(delayed).toBe(1);
+    expect(await verdictOn('contended.flac')).toMatchObject({ verdict: 'clear' });
+  });
+});
+
+describe('registration', () => {
+  it('of the same content twice gives one reference', async () => {
+    copyFileSync(join(uploads, 'song.flac'), join(uploads, 'same-song.flac'));
+    const before = (await store.references.list()).items.length;
+    await register(objectCreated({ bucket: 'uploads', key: 'same-song.flac' }));
+    expect((await store.references.list()).items.length).toBe(before);
+  });
+
+  it('refuses what could not be found again, with the reason', async () => {
+    upload('blip.flac', music(3, RATE, 60));
+    upload('hush.flac', new Float32Array(20 * RATE));
+    writeFileSync(join(uploads, 'words.mp3'), 'this is no music');
+    const keys = ['blip.flac', 'hush.flac', 'words.mp3'];
+    const result = await register(...keys.map((key) => objectCreated({ bucket: 'uploads', key })));
+
+    expect(result.batchItemFailures).toEqual([]);
+    const { items } = await store.references.list();
+    const codes = keys.map((key) => {
+      const { state, reasons } = items.find(({ source }) => source.key === key)!;
+      return [state, reasons[0]?.code];
+    });
+    expect(codes).toEqual([
+      ['refused', 'TOO_SHORT'],
+      ['refused', 'SILENT'],
+      ['refused', 'NOT_MEDIA'],
+    ]);
+  });
+
+  it('reads what a sidecar says, and does not register the sidecar', async () => {
+    upload('with-sidecar.flac', music(20, RATE, 61));
+    const sidecar = { id: 'mine-1', title: 'Mine', owner: 'Me', isrc: 'GB-AYE-68-00123' };
+    writeFileSync(join(uploads, 'with-sidecar.flac.json'), JSON.stringify(sidecar));
+    const keys = ['with-sidecar.flac.json', 'with-sidecar.flac'];
+    await register(...keys.map((key) => objectCreated({ bucket: 'uploads', key })));
+    expect(await store.references.get('mine-1')).toMatchObject({
+      title: 'Mine',
+      owner: 'Me',
+      isrc: 'GBAYE6800123',
+    });
+  });
+
+  it('lets an owner decide what a match leads to', async () => {
+    await store.references.putOwnerPolicy('Me', { rules: [{ when: [], action: 'block' }] });
+    copyFileSync(join(uploads, 'with-sidecar.flac'), join(uploads, 'blocked.flac'));
+    await scan(objectCreated({ bucket: 'uploads', key: 'blocked.flac' }));
+    const { detections } = await verdictOn('blocked.flac');
+    expect(detections).toMatchObject([{ referenceId: 'mine-1', action: 'block' }]);
+  });
+
+  it('of a disabled reference no longer counts', async () => {
+    const reference = (await store.references.get('mine-1'))!;
+    await store.references.put({ ...reference, state: 'disabled' });
+    copyFileSync(join(uploads, 'with-sidecar.flac'), join(uploads, 'disabled.flac'));
+    await scan(objectCreated({ bucket: 'uploads', key: 'disabled.flac' }));
+    expect(await verdictOn('disabled.flac')).toMatchObject({ verdict: 'clear' });
+  });
+});
+
+describe('a model folder', () => {
+  it('with one flipped byte is refused, and says which file', async () => {
+    const damaged = folder.file('model');
+    await cp(DEFAULT_MODEL, damaged, { recursive: true });
+    const graph = await readFile(join(damaged, 'model.onnx'));
+    graph[Math.floor(graph.length / 2)]! ^= 1;
+    await writeFile(join(damaged, 'model.onnx'), graph);
+    await expect(OnnxModel.load(damaged)).rejects.toThrow(
+      /model\.onnx is not the graph that model\.json names/,
+    );
+  });
+
+  it('without its graph, or with a broken manifest, is refused in plain words', async () => {
+    const missing = folder.file('missing');
+    await cp(DEFAULT_MODEL, missing, { recursive: true });
+    rmSync(join(missing, 'model.onnx'));
+    await expect(OnnxModel.load(missing)).rejects.toThrow('cannot read the model graph');
+    writeFileSync(join(missing, 'model.json'), '{"id": 1}');
+    await expect(OnnxModel.load(missing)).rejects.toThrow(/is not a model manifest/);
+    await expect(OnnxModel.load(folder.file('nowhere'))).rejects.toThrow(/nowhere/);
+  });
+});
