@@ -84,10 +84,13 @@ export class OpenSearchCatalogue implements Catalogue {
     }
   }
 
-  /** Creates the index and its alias unless they exist. Part of the deployment, not of every call. */
+  async exists(): Promise<boolean> {
+    return (await this.#call(() => this.#client.indices.existsAlias({ name: this.alias }))).body;
+  }
+
+  /** Creates the index and its alias unless they exist. */
   async ensureIndex(): Promise<void> {
-    const { body: exists } = await this.#call(() => this.#client.indices.existsAlias({ name: this.alias }));
-    if (exists) return;
+    if (await this.exists()) return;
     try {
       await this.#call(() =>
         this.#client.indices.create({ index: `${this.alias}-000001`, body: this.#indexDefinition() }),

@@ -6,12 +6,9 @@ export interface OpenSearchClientSettings {
   url: string;
   /**
    * - `sigv4`: as IAM wants it, for a managed domain (`service: 'es'`) or Serverless (`'aoss'`).
-   * - `basic`: user and password. `none`: an open server, for tests.
+   * - `none`: an open server, or one whose URL carries user and password.
    */
-  auth:
-    | { kind: 'sigv4'; region: string; service: 'es' | 'aoss' }
-    | { kind: 'basic'; username: string; password: string }
-    | { kind: 'none' };
+  auth: { kind: 'sigv4'; region: string; service: 'es' | 'aoss' } | { kind: 'none' };
   /** How long one request may take, ms: well below the time-out of the Lambda that asks. */
   requestTimeoutMs?: number;
 }
@@ -29,7 +26,6 @@ export function createOpenSearchClient({
     maxRetries: 0,
     // A burst of windows must not open a burst of sockets.
     agent: { keepAlive: true, maxSockets: 16 },
-    ...(auth.kind === 'basic' && { auth: { username: auth.username, password: auth.password } }),
     ...(auth.kind === 'sigv4' &&
       AwsSigv4Signer({ region: auth.region, service: auth.service, getCredentials: defaultProvider() })),
   });

@@ -1,0 +1,154 @@
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Logger } from '@aws-lambda-powertools/logger';
+import { Metrics } from '@aws-lambda-powertools/metrics';
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { CommonEnvironment } from '../../config.ts';
+import { METRICS } from '../../constants.ts';
+import { readManifest } from '../../embed/model-folder.ts';
+import { systemClock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+import type { ReferenceStore } from '../../ports/stores.ts';
+import { MediaDecoder } from '../media/decoder.ts';
+import { createAwsClients } from './clients.ts';
+import { EventBridgeBus } from './event-bus.ts';
+import { LambdaEmbedder } from './lambda-embedder.ts';
+import { MeteredEventBus } from './metered-event-bus.ts';
+import { S3ObjectStore } from './object-store.ts';
+import { OpenSearchCatalogue } from './opensearch-catalogue.ts';
+import { createOpenSearchClient } from './opensearch-client.ts';
+import { CatalogueError } from './opensearch-errors.ts';
+import { shortenRedelivery } from './redelivery.ts';
+import { DynamoReferenceStore } from './reference-store.ts';
+import { PATIENT, type RetryPolicy } from './retry.ts';
+
+/** What is left of the 10 GB of a function's disk for one object. */
+const MAX_OBJECT_BYTES = 9 * 1024 ** 3;
+/** A function must have so much of its time left after its last retry, to put things in order, ms. */
+const ORDER_MS = 10_000;
+
+/** What scan and register have in common: one set of clients per process. */
+export async function connect(service: string, environment: CommonEnvironment) {
+  const logger = new Logger({ serviceName: service });
+  const log = logOf(logger);
+  const metrics = new Metrics({ namespace: METRICS.namespace, serviceName: service });
+  const clients = createAwsClients({
+    region: environment.AWS_REGION,
+    ...(environment.AWS_ENDPOINT_URL && { endpoint: environment.AWS_ENDPOINT_URL }),
+  });
+  const model = await readManifest(environment.REFRAIN_MODEL_DIR);
+
+  let remainingMs = () => Number.POSITIVE_INFINITY;
+  const retry: RetryPolicy = {
+    ...PATIENT,
+    // A call that is still retrying when Lambda ends the function would leave its scan claimed.
+    get budgetMs() {
+      return Math.min(environment.REFRAIN_PATIENCE_SECONDS * 1000, remainingMs() - ORDER_MS);
+    },
+  };
+
+  const catalogue = new OpenSearchCatalogue(
+    createOpenSearchClient({
+      url: environment.REFRAIN_OPENSEARCH_ENDPOINT,
+      auth:
+        environment.REFRAIN_OPENSEARCH_AUTH === 'sigv4'
+          ? { kind: 'sigv4', region: environment.AWS_REGION, service: 'es' }
+          : { kind: 'none' },
+    }),
+    {
+      modelId: model.id,
+      dimension: model.dimension,
+      engine: environment.REFRAIN_OPENSEARCH_ENGINE,
+      encoder: environment.REFRAIN_OPENSEARCH_ENCODER,
+      shards: environment.REFRAIN_OPENSEARCH_SHARDS,
+      replicas: environment.REFRAIN_OPENSEARCH_REPLICAS,
+      refreshInterval: environment.REFRAIN_OPENSEARCH_REFRESH_INTERVAL,
+      retry,
+    },
+  );
+  const references = new DynamoReferenceStore(clients.dynamo, environment.REFRAIN_REFERENCES_TABLE);
+
+  const folder = join(tmpdir(), 'refrain');
+  // An invocation that ran into its time-out leaves its file behind.
+  rmSync(folder, { recursive: true, force: true });
+
+  const dependencies = {
+    objects: new S3ObjectStore(clients.s3, { folder, maxBytes: MAX_OBJECT_BYTES }),
+    decoder: new MediaDecoder(),
+    embedder: new LambdaEmbedder(clients.lambda, {
+      functionName: environment.REFRAIN_EMBED_FUNCTION,
+      model,
+      retry,
+    }),
+    catalogue,
+    references,
+    events: new MeteredEventBus(
+      new EventBridgeBus(clients.eventBridge, environment.REFRAIN_EVENT_BUS),
+      metrics,
+    ),
+    clock: systemClock,
+    log,
+  };
+
+  let ready: Promise<void> | undefined;
+
+  /** Wraps what every invocation needs around the handler. */
+  const lambdaHandler =
+    (handle: (event: SQSEvent, context: Context) => Promise<SQSBatchResponse>) =>
+    async (event: SQSEvent, context: Context): Promise<SQSBatchResponse> => {
+      remainingMs = () => context.getRemainingTimeInMillis();
+      logger.addContext(context);
+      try {
+        ready ??= prepareCatalogue(catalogue, references);
+        const response = await ready
+          .then(() => handle(event, context))
+          .catch((error) => {
+            // Not of one message's making: the next invocation prepares anew.
+            ready = undefined;
+            log.error('the function could not begin', { error });
+            return {
+              batchItemFailures: event.Records.map(({ messageId: itemIdentifier }) => ({ itemIdentifier })),
+            };
+          });
+        await shortenRedelivery(event, response, {
+          sqs: clients.sqs,
+          queueUrl: environment.REFRAIN_SCAN_REQUESTS_URL,
+          baseSeconds: environment.REFRAIN_RETRY_SECONDS,
+          log,
+        });
+        return response;
+      } finally {
+        metrics.publishStoredMetrics();
+      }
+    };
+
+  return { clients, dependencies, lambdaHandler };
+}
+
+const logOf = (logger: Logger): Log => ({
+  debug: (message, details = {}) => logger.debug(message, details),
+  info: (message, details = {}) => logger.info(message, details),
+  warn: (message, details = {}) => logger.warn(message, details),
+  error: (message, details = {}) => logger.error(message, details),
+});
+
+/**
+ * Makes the index when there is none yet. When there is none any more, an empty one would turn every upload into
+ * "nothing found".
+ * @throws CatalogueError when the index is missing, but references are not
+ */
+export async function prepareCatalogue(
+  catalogue: OpenSearchCatalogue,
+  references: ReferenceStore,
+): Promise<void> {
+  if (await catalogue.exists()) return;
+  const { items } = await references.list({ limit: 1 });
+  if (items.length > 0) {
+    throw new CatalogueError(
+      `the index behind ${catalogue.alias} is gone, though references are registered: restore it from a snapshot, ` +
+        'or index the references again',
+    );
+  }
+  await catalogue.ensureIndex();
+}
