@@ -1,3 +1,4 @@
+import type { ScanRecord } from '../core/scan.ts';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Decoder } from '../ports/decoder.ts';
@@ -58,7 +59,10 @@ export interface ScanRun {
 }
 
 /** What a host that sits beside the function, such as the command line, may want to see of its runs. */
-export type ScanHooks = Pick<ScanRun, 'signal' | 'onProgress'> & { onFailure?(error: unknown): void };
+export type ScanHooks = Pick<ScanRun, 'signal' | 'onProgress'> & {
+  onFinished?(scan: ScanRecord): void;
+  onFailure?(error: unknown): void;
+};
 
 export interface ScanProgress {
   upload: { bucket: string; key: string };

@@ -15,7 +15,7 @@ type Invocation = Pick<Context, 'awsRequestId' | 'getRemainingTimeInMillis'>;
  * walked from end to end. A message that fails is reported by itself, so that the queue delivers only it again.
  */
 export const createScanHandler =
-  (deps: ScanDependencies, { onFailure, ...hooks }: ScanHooks = {}) =>
+  (deps: ScanDependencies, { onFinished, onFailure, ...hooks }: ScanHooks = {}) =>
   (event: SQSEvent, invocation: Invocation): Promise<SQSBatchResponse> => {
     const run: ScanRun = {
       worker: invocation.awsRequestId,
@@ -25,6 +25,7 @@ export const createScanHandler =
     const handle = async (record: SQSRecord) => {
       for (const upload of parseScanRequest(record.body)) {
         const outcome = await scanUpload(upload, deps, run);
+        if (outcome.kind === 'done') onFinished?.(outcome.scan);
         await followUp(outcome, upload, deps);
       }
     };
