@@ -55,28 +55,40 @@ export async function soundFiles(name: string, sound = SOUND): Promise<string[]>
     .sort();
 }
 
-/** The music of a split: long enough, not taken out, sorted by id. */
+/** The music of a split: long enough, not taken out, sorted by package and path. */
 export async function tracksOf(split: SplitName): Promise<Track[]> {
-  const file = SplitFile.parse(
-    JSON.parse(readFileSync(new URL('../../models/train/split.json', import.meta.url), 'utf8')),
-  );
-  const removed = new Set(file.removed.map((item) => `${item.package}/${item.file}`));
-  const packages = Object.keys(file.packages)
-    .filter((name) => file.packages[name] === split)
+  const { packages, removed } = splitFile();
+  const out = new Set(removed.map((item) => `${item.package}/${item.file}`));
+  const names = Object.keys(packages)
+    .filter((name) => packages[name] === split)
     .sort();
   const tracks: Track[] = [];
-  for (const name of packages) {
-    for (const path of await soundFiles(name)) {
-      const inside = path.slice(musicFolder(name).length + 1);
-      if (NOT_MUSIC.test(inside) || removed.has(`${name}/${inside}`)) continue;
-      const seconds = await durationOf(path);
-      if (seconds >= file.minTrackSeconds)
-        tracks.push({ id: `${name}/${inside.split('/').slice(-2).join('/')}`, package: name, path, seconds });
-    }
+  for (const name of names) tracks.push(...(await tracksIn(name)));
+  return tracks.filter((track) => !out.has(`${track.package}/${insideOf(track)}`));
+}
+
+/** The music of one package. */
+export async function tracksIn(name: string): Promise<Track[]> {
+  const { minTrackSeconds } = splitFile();
+  const tracks: Track[] = [];
+  for (const path of await soundFiles(name)) {
+    const inside = insideOf({ package: name, path });
+    if (NOT_MUSIC.test(inside)) continue;
+    const seconds = await durationOf(path);
+    const id = `${name}/${inside.split('/').slice(-2).join('/')}`;
+    if (seconds >= minTrackSeconds) tracks.push({ id, package: name, path, seconds });
   }
   await saveDurations();
   return tracks;
 }
+
+const splitFile = () =>
+  SplitFile.parse(
+    JSON.parse(readFileSync(new URL('../../models/train/split.json', import.meta.url), 'utf8')),
+  );
+
+const insideOf = (track: Pick<Track, 'package' | 'path'>) =>
+  track.path.slice(musicFolder(track.package).length + 1);
 
 const durationsFile = join(BENCH_CACHE, 'durations.json');
 let durations: Record<string, number> | undefined;
@@ -99,10 +111,14 @@ async function saveDurations(): Promise<void> {
 
 /** A track's PCM (decoded once, kept as 16 bit on disk). */
 export async function pcmOf(track: Pick<Track, 'path'>): Promise<Float32Array> {
-  const path = join(BENCH_CACHE, 'pcm', `${hashOf(track.path)}.s16`);
-  await cachedFile(path, async () => bytesOf(toInt16(await decode(track.path))));
-  return fromInt16(await readFile(path));
+  return fromInt16(await readFile(await pcmFileOf(track)));
 }
+
+/** The file that keeps it: raw, 16 bit, mono, at RATE. */
+export const pcmFileOf = (track: Pick<Track, 'path'>): Promise<string> =>
+  cachedFile(join(BENCH_CACHE, 'pcm', `${hashOf(track.path)}.s16`), async () =>
+    bytesOf(toInt16(await decode(track.path))),
+  );
 
 /** RMS of every tenth of a second. */
 export const LEVEL_RATE = 10;

@@ -1,0 +1,366 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
+import { SegmentGrid } from '../functions/core/segment-grid.ts';
+import type { Hit } from '../functions/core/segments.ts';
+import type { ScanDependencies } from '../functions/scan/dependencies.ts';
+import { matchHeard } from '../functions/scan/match.ts';
+import { embedWindow } from '../functions/steps/embed-window.ts';
+import { windowsOf } from '../functions/steps/windows.ts';
+import { Runtime } from '../local/runtime.ts';
+import { BENCH_CACHE, hashOf, RATE, run } from './accuracy/audio.ts';
+import { CONDITIONS } from './accuracy/conditions.ts';
+import { type CatalogueEntry, RefrainEngine } from './accuracy/engine.ts';
+import { type Latency, latencyOf } from './accuracy/latency.ts';
+import { catalogueOf, counter } from './accuracy/queries.ts';
+import { drawRecipes, render } from './accuracy/render.ts';
+import { pcmFileOf, protocolOf, type Track, tracksIn, tracksOf } from './accuracy/split.ts';
+
+// How fast, and in how much memory. Speeds are CPU time, of this process and the decoder's, so that other work on the
+// machine does not blur them: "400x" means that an hour of audio takes nine CPU seconds.
+//
+//   npm run bench:speed                 everything (some minutes the first time: it makes hours of test files)
+//
+// Each measurement runs in a process of its own, pinned to one core where taskset exists.
+
+const CATALOGUE_HOURS = 31;
+const MEMORY_LIMIT_MB = 600;
+
+interface Cpu {
+  cpuSeconds: number;
+  wallSeconds: number;
+}
+
+const task = process.argv[2];
+if (task === undefined) await everything();
+else console.log(JSON.stringify(await measure(task, process.argv.slice(3))));
+
+async function everything(): Promise<void> {
+  const say = (text: string) => console.error(text);
+  const validation = await tracksOf('validation');
+  const album = await tracksIn('wesnoth-1.16-music');
+  const hour = await longFile(1, validation);
+  const threeHours = await longFile(3, [...validation, ...(await tracksOf('train'))]);
+  const entries = await bigCatalogue();
+  say('registering the catalogue unless it is there');
+  const facts = await aside<{ hours: number; references: number }>('catalogue', []);
+
+  const lines: string[] = [];
+  const tell = (line: string) => {
+    lines.push(line);
+    console.log(line);
+  };
+  tell(`# Speed and memory\n\n${new Date().toISOString().slice(0, 10)}, ${cpuName()}, one core, CPU time.\n`);
+
+  const scan = await aside<Cpu & { stages: Stages }>('scan', [hour]);
+  const { decode, embed, search, match } = scan.stages;
+  const shares = Object.entries({ decode, embed, search, match }).map(
+    ([stage, cpu]) => `${stage} ${percent(cpu / scan.cpuSeconds)}`,
+  );
+  const bookkeeping = percent(1 - (decode + embed + search + match) / scan.cpuSeconds);
+  tell(
+    `- Scan of 1 h of MP3 (128 kb/s) against ${facts.hours.toFixed(1)} h: **${times(3600, scan.cpuSeconds)}** real time (wall ${times(3600, scan.wallSeconds)}); ${shares.join(', ')}, the rest ${bookkeeping}.`,
+  );
+  tell(
+    `  Stages alone: decode ${times(3600, decode)}, embed ${times(3600, embed)}, search ${times(3600, search)}, match ${times(3600, match)}; embed, search and match together ${times(3600, embed + search + match)}.`,
+  );
+
+  const mp3 = await aside<Cpu>('register', [hour]);
+  tell(
+    `- Registration of 1 h of MP3: **${times(3600, mp3.cpuSeconds)}** (wall ${times(3600, mp3.wallSeconds)}).`,
+  );
+  const vorbis = await aside<Cpu>(
+    'register',
+    album.map(({ path }) => path),
+  );
+  const albumSeconds = album.reduce((sum, { seconds }) => sum + seconds, 0);
+  tell(
+    `- Registration of ${album.length} files of Ogg Vorbis music (${(albumSeconds / 3600).toFixed(1)} h): **${times(albumSeconds, vorbis.cpuSeconds)}** (wall ${times(albumSeconds, vorbis.wallSeconds)}).`,
+  );
+
+  const one = await peakMemory(hour);
+  const three = await peakMemory(threeHours);
+  tell(
+    `- Peak memory of \`refrain scan\`, all processes together: ${one.toFixed(0)} MB for 1 h, **${three.toFixed(0)} MB** for 3 h (limit ${MEMORY_LIMIT_MB} MB).`,
+  );
+
+  const latency = await aside<{ median: number; p95: number; parts: Latency }>('latency', []);
+  const { parts } = latency;
+  tell(
+    `- A 10 s query against ${facts.hours.toFixed(1)} h (${entries.length} references), after decoding: **${latency.median.toFixed(0)} ms** median, ${latency.p95.toFixed(0)} ms at the 95th percentile (embed ${parts.embed.toFixed(0)}, search ${parts.search.toFixed(0)}, match ${parts.match.toFixed(0)}).`,
+  );
+
+  await mkdir(join(import.meta.dirname, 'results'), { recursive: true });
+  await writeFile(join(import.meta.dirname, 'results/speed.md'), `${lines.join('\n')}\n`);
+}
+
+const times = (audioSeconds: number, seconds: number) => `${(audioSeconds / seconds).toFixed(0)}x`;
+const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
+
+function cpuName(): string {
+  const name =
+    existsSync('/proc/cpuinfo') && /model name\s*:\s*(.*)/.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1];
+  return name || process.arch;
+}
+
+/** Runs one measurement in its own process, on one core. */
+function aside<T>(name: string, args: readonly string[]): Promise<T> {
+  const command = [process.execPath, import.meta.filename, name, ...args];
+  const pinned = existsSync('/usr/bin/taskset') ? ['taskset', '-c', '0', ...command] : command;
+  return new Promise((resolve, reject) => {
+    const child = spawn(pinned[0]!, pinned.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout.on('data', (data) => {
+      text += data;
+    });
+    child.on('error', reject);
+    child.on('close', (code) =>
+      code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`${name} ended with ${code}`)),
+    );
+  });
+}
+
+async function measure(name: string, args: string[]): Promise<unknown> {
+  if (name === 'catalogue') {
+    await using engine = await RefrainEngine.open(
+      await bigCatalogue(),
+      counter(console.error, 'registered', 0),
+    );
+    return engine.facts;
+  }
+  if (name === 'scan') return measureScan(args[0]!);
+  if (name === 'register') return measureRegistration(args);
+  if (name === 'latency') return measureLatency();
+  throw new Error(`no measurement ${name}`);
+}
+
+interface Stages {
+  decode: number;
+  embed: number;
+  search: number;
+  match: number;
+}
+
+/** The whole scan, and each of its stages alone on the same audio. CPU seconds. */
+async function measureScan(path: string): Promise<Cpu & { stages: Stages }> {
+  await using engine = await RefrainEngine.open(await bigCatalogue(), () => {});
+  const { runtime } = engine;
+  const { model } = runtime.model;
+  const grid = new SegmentGrid(model);
+  const catalogue = runtime.store.catalogue(model);
+  await catalogue.search(new Float32Array(model.dimension).fill(model.dimension ** -0.5), 1); // loads the index
+
+  const whole = await cpuOf(() => runtime.scan(path, { again: true }));
+  const blocks: { startSample: number; pcm: Float32Array }[] = [];
+  const decode = await cpuOf(async () => {
+    const audio = await new MediaDecoder().open(path, { sampleRate: model.sampleRate });
+    for await (const block of audio.blocks) blocks.push(block);
+  });
+  const segments: number[] = [];
+  const rows: Float32Array[] = [];
+  const embed = await cpuOf(async () => {
+    async function* all() {
+      yield* blocks;
+    }
+    for await (const window of windowsOf(all(), grid, 120)) {
+      const embedded = await embedWindow(window, runtime.model);
+      segments.push(...embedded.segments);
+      rows.push(embedded.vectors);
+    }
+  });
+  const hits: Hit[][] = [];
+  const search = await cpuOf(async () => {
+    for (const vectors of rows) if (vectors.length > 0) hits.push(...(await catalogue.search(vectors, 16)));
+  });
+  const heard = {
+    segments: Uint32Array.from(segments),
+    vectors: flat(rows),
+    hits,
+    undecodable: [],
+    durationMs: 3_600_000,
+    truncated: false,
+    speed: 1,
+  };
+  const deps = {
+    embedder: runtime.model,
+    catalogue,
+    references: runtime.store.references,
+  } as unknown as ScanDependencies;
+  const match = await cpuOf(() => matchHeard(heard, deps));
+  return {
+    ...whole,
+    stages: {
+      decode: decode.cpuSeconds,
+      embed: embed.cpuSeconds,
+      search: search.cpuSeconds,
+      match: match.cpuSeconds,
+    },
+  };
+}
+
+function flat(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let filled = 0;
+  for (const part of parts) {
+    out.set(part, filled);
+    filled += part.length;
+  }
+  return out;
+}
+
+async function measureRegistration(paths: readonly string[]): Promise<Cpu> {
+  const storeDir = await mkdtemp(join(tmpdir(), 'refrain-speed-'));
+  try {
+    return await cpuOf(async () => {
+      await using runtime = await Runtime.open({ storeDir });
+      for (const path of paths) await runtime.register({ path });
+    });
+  } finally {
+    await rm(storeDir, { recursive: true, force: true });
+  }
+}
+
+async function measureLatency() {
+  await using engine = await RefrainEngine.open(await bigCatalogue(), () => {});
+  const tracks = (await protocolOf('validation')).insiders;
+  const queries: string[] = [];
+  for (const condition of CONDITIONS.slice(0, 10)) {
+    for (const recipe of await drawRecipes(condition, tracks, 5, 'validation')) {
+      queries.push((await render(recipe)).find(({ seconds }) => seconds === 10)!.path);
+    }
+  }
+  for (const path of queries.slice(0, 5)) await latencyOf(path, engine.runtime);
+  const all: Latency[] = [];
+  for (const path of queries) all.push(await latencyOf(path, engine.runtime));
+  const at = (values: number[], q: number) => values.sort((a, b) => a - b)[Math.floor(values.length * q)]!;
+  const totals = all.map(({ embed, search, match }) => embed + search + match);
+  const parts = {
+    embed: at(
+      all.map(({ embed }) => embed),
+      0.5,
+    ),
+    search: at(
+      all.map(({ search }) => search),
+      0.5,
+    ),
+    match: at(
+      all.map(({ match }) => match),
+      0.5,
+    ),
+  };
+  return { median: at(totals, 0.5), p95: at(totals, 0.95), parts };
+}
+
+/** CPU time of this process and of those children that have ended by the end (the decoder's, that is). */
+async function cpuOf(work: () => Promise<unknown>): Promise<Cpu> {
+  const [own, children, started] = [process.cpuUsage(), childrenSeconds(), performance.now()];
+  await work();
+  const wallSeconds = (performance.now() - started) / 1000;
+  await new Promise((resolve) => setTimeout(resolve, 100)); // lets an ended child be counted
+  const { user, system } = process.cpuUsage(own);
+  return { cpuSeconds: (user + system) / 1e6 + childrenSeconds() - children, wallSeconds };
+}
+
+/** CPU seconds of children that were waited for (Linux; elsewhere 0, and speeds come out too high). */
+function childrenSeconds(): number {
+  if (!existsSync('/proc/self/stat')) return 0;
+  const fields = readFileSync('/proc/self/stat', 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const ticksPerSecond = 100;
+  return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond;
+}
+
+/** Peak of the summed resident memory of `refrain scan` and all its processes, MB. */
+async function peakMemory(path: string): Promise<number> {
+  const storeDir = await mkdtemp(join(tmpdir(), 'refrain-speed-'));
+  try {
+    const [reference] = await tracksIn('wesnoth-1.16-music');
+    const cli = join(import.meta.dirname, '../local/cli/bin.js');
+    await watched([cli, 'register', reference!.path, '--store', storeDir, '--jsonl']);
+    return await watched([cli, 'scan', path, '--store', storeDir, '--jsonl']);
+  } finally {
+    await rm(storeDir, { recursive: true, force: true });
+  }
+}
+
+function watched(args: string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    let peak = 0;
+    const timer = setInterval(async () => {
+      peak = Math.max(peak, await treeMegabytes(child.pid!));
+    }, 100);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearInterval(timer);
+      if (code === 0 || code === 3) resolve(peak);
+      else reject(new Error(`refrain ${args[1]} ended with ${code}`));
+    });
+  });
+}
+
+/** Resident memory of a process and all below it. */
+async function treeMegabytes(root: number): Promise<number> {
+  const parents = new Map<number, number>();
+  const sizes = new Map<number, number>();
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const status = readFileSync(`/proc/${name}/status`, 'utf8');
+      parents.set(Number(name), Number(/PPid:\s*(\d+)/.exec(status)?.[1]));
+      sizes.set(Number(name), Number(/VmRSS:\s*(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+    } catch {
+      // ended while we looked
+    }
+  }
+  const isBelow = (pid: number | undefined): boolean =>
+    pid !== undefined && (pid === root || isBelow(parents.get(pid)));
+  return [...sizes].filter(([pid]) => isBelow(pid)).reduce((sum, [, size]) => sum + size, 0);
+}
+
+/** Real music end to end through the MP3 encoder, exactly so many hours. */
+async function longFile(hours: number, tracks: readonly Track[]): Promise<string> {
+  const path = join(BENCH_CACHE, 'speed', `${hours}h-${hashOf(tracks.map(({ id }) => id))}.mp3`);
+  if (existsSync(path)) return path;
+  console.error(`making ${hours} h of MP3`);
+  await mkdir(dirname(path), { recursive: true });
+  const parts = await Promise.all(tracks.map(pcmFileOf));
+  const input = ['-f', 's16le', '-ar', String(RATE), '-ac', '1', '-i', `concat:${parts.join('|')}`];
+  const part = path.replace('.mp3', '.part.mp3');
+  await run('ffmpeg', [
+    '-v',
+    'error',
+    '-nostdin',
+    '-y',
+    ...input,
+    '-t',
+    String(hours * 3600),
+    '-c:a',
+    'libmp3lame',
+    '-b:a',
+    '128k',
+    part,
+  ]);
+  await rename(part, path);
+  console.error(`${((await stat(path)).size / 1e6).toFixed(0)} MB`);
+  return path;
+}
+
+/** All music there is, and as much of it played backwards as makes up the hours. */
+async function bigCatalogue(): Promise<CatalogueEntry[]> {
+  const protocol = await protocolOf('test');
+  const forwards = [...protocol.insiders, ...protocol.outsiders, ...protocol.distractors];
+  const backwards = (await catalogueOf(protocol, true)).filter(({ id }) => id.startsWith('backwards/'));
+  let left = CATALOGUE_HOURS * 3600 - forwards.reduce((sum, { seconds }) => sum + seconds, 0);
+  const secondsOf = new Map(protocol.distractors.map(({ id, seconds }) => [`backwards/${id}`, seconds]));
+  const extra = backwards.filter(({ id }) => {
+    if (left <= 0) return false;
+    left -= secondsOf.get(id)!;
+    return true;
+  });
+  return [...forwards.map(({ id, path }) => ({ id, path })), ...extra];
+}
