@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -17,12 +17,12 @@ export const hashOf = (value: unknown): string =>
   createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 20);
 
 /**
- * Runs a command at low priority and resolves to its standard output.
+ * Runs a command and resolves to its standard output.
  * @throws Error with what it printed to standard error when it fails
  */
 export function run(command: string, args: readonly string[], input?: Uint8Array): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const child = spawn('nice', ['-n', '10', command, ...args]);
+    const child = spawn(command, args);
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (data) => out.push(data));
@@ -58,6 +58,17 @@ export function fromInt16(bytes: Buffer): Float32Array {
   const out = new Float32Array(samples.length);
   for (let i = 0; i < out.length; i++) out[i] = samples[i]! / 32767;
   return out;
+}
+
+/** Samples of a raw 16-bit file from `start` on; fewer than asked for where it ends. */
+export async function readInt16(path: string, start: number, samples: number): Promise<Float32Array> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(samples * 2), 0, samples * 2, start * 2);
+    return fromInt16(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
 }
 
 export const bytesOf = (samples: Float32Array | Int16Array): Uint8Array =>
@@ -98,12 +109,31 @@ export async function soxed(pcm: Float32Array, effects: readonly string[]): Prom
  * Writes PCM as a file, with ffmpeg's arguments for the output (codec, rate).
  * The file appears whole or not at all.
  */
-export async function encode(pcm: Float32Array, path: string, output: readonly string[]): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const part = path.replace(/(\.\w+)$/, `.${process.pid}.part$1`);
-  const args = [...QUIET.filter((arg) => arg !== '-nostdin'), ...RAW, '-i', 'pipe:0', ...output, part];
-  await run('ffmpeg', args, bytesOf(pcm));
-  await rename(part, path);
+export const encode = (pcm: Float32Array, path: string, output: readonly string[]): Promise<void> =>
+  encodeCuts(pcm, [{ path, at: 0, seconds: pcm.length / RATE }], output);
+
+/** Writes several stretches of the same PCM, each as a file of its own. */
+export async function encodeCuts(
+  pcm: Float32Array,
+  cuts: readonly { path: string; at: number; seconds: number }[],
+  output: readonly string[],
+): Promise<void> {
+  for (const { path } of cuts) await mkdir(dirname(path), { recursive: true });
+  const part = (path: string) => path.replace(/(\.\w+)$/, `.${process.pid}.part$1`);
+  const outputs = cuts.flatMap(({ path, at, seconds }) => [
+    '-ss',
+    `${at}`,
+    '-t',
+    `${seconds}`,
+    ...output,
+    part(path),
+  ]);
+  await run(
+    'ffmpeg',
+    [...QUIET.filter((arg) => arg !== '-nostdin'), ...RAW, '-i', 'pipe:0', ...outputs],
+    bytesOf(pcm),
+  );
+  for (const { path } of cuts) await rename(part(path), path);
 }
 
 /** Gives `use` a scratch folder that is gone afterwards. */
@@ -244,7 +274,7 @@ function twiddles(n: number) {
 
 /** Linear convolution, cut to the length of `pcm` (overlap-add). */
 export function convolved(pcm: Float32Array, response: Float32Array): Float32Array {
-  const n = 2 ** Math.ceil(Math.log2(Math.max(65_536, 2 * response.length)));
+  const n = 2 ** Math.ceil(Math.log2(Math.max(16_384, 2 * response.length)));
   const block = n - response.length + 1;
   const [hr, hi] = [new Float64Array(n), new Float64Array(n)];
   hr.set(response);

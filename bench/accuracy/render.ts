@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import {
   BENCH_CACHE,
   convolved,
-  encode,
+  encodeCuts,
   filtered,
   fitted,
   gain,
@@ -18,7 +18,7 @@ import {
 import { CONDITIONS, type Condition, conditionOf, type Step } from './conditions.ts';
 import { Random } from './random.ts';
 import { roomResponse } from './rooms.ts';
-import { LEVEL_RATE, levelsOf, pcmOf, type Track } from './split.ts';
+import { excerptOf, LEVEL_RATE, levelsOf, type Track } from './split.ts';
 import { type NoiseKind, noiseOf, speechOf, type Voice, voicesFor } from './voices.ts';
 
 // Queries: excerpts of music that something was done to, and what they truly hold.
@@ -235,15 +235,13 @@ export async function render(recipe: Recipe): Promise<Query[]> {
   }));
   if (queries.every((query) => existsSync(query.path))) return queries;
   const pcm = guarded(await distorted(recipe));
-  for (const [i, cut] of recipe.cuts.entries()) {
-    const start = Math.round(cut.at * RATE);
-    const part = fitted(
-      pcm.subarray(start, start + Math.round(cut.seconds * RATE)),
-      Math.round(cut.seconds * RATE),
-    );
-    // 16 kHz mono is what fingerprints listen to; FLAC adds no loss of its own.
-    await encode(part, queries[i]!.path, ['-ar', '16000', '-sample_fmt', 's16', '-compression_level', '5']);
-  }
+  // 16 kHz mono is what fingerprints listen to; FLAC adds no loss of its own.
+  const flac = ['-ar', '16000', '-sample_fmt', 's16', '-compression_level', '5'];
+  await encodeCuts(
+    pcm,
+    recipe.cuts.map((cut, i) => ({ ...cut, path: queries[i]!.path })),
+    flac,
+  );
   return queries;
 }
 
@@ -272,11 +270,10 @@ async function sourceOf({ source, split }: Recipe): Promise<Float32Array> {
   const samples = Math.round(source.seconds * RATE);
   switch (source.kind) {
     case 'track': {
-      const start = Math.round(source.startSeconds * RATE);
-      return (await pcmOf(source.track)).slice(start, start + samples);
+      return excerptOf(source.track, Math.round(source.startSeconds * RATE), samples);
     }
     case 'speech':
-      return looped(await speechOf(source.voice), source.startSeconds, samples);
+      return speechOf(source.voice, source.startSeconds, samples);
     case 'noise':
       return (await noiseOf(source.noise, samples, split, source.seed)).map(
         (x) => x * 10 * gain(source.levelDb),
@@ -286,11 +283,6 @@ async function sourceOf({ source, split }: Recipe): Promise<Float32Array> {
     case 'silence':
       return new Float32Array(samples);
   }
-}
-
-function looped(pcm: Float32Array, startSeconds: number, samples: number): Float32Array {
-  const start = Math.round(startSeconds * RATE);
-  return new Float32Array(samples).map((_, i) => pcm[(start + i) % pcm.length]!);
 }
 
 /** Beeps, chords and sweeps: what telephones, test pictures and alarm clocks make. */
@@ -336,9 +328,8 @@ async function apply(step: Step, pcm: Float32Array, { split }: Recipe): Promise<
     case 'noise':
       return mixed(pcm, await noiseOf(step.kind, pcm.length, split, step.seed), step.snrDb);
     case 'speech': {
-      const speech = await speechOf(step.voice);
-      const start = new Random('start', step.seed).between(0, speech.length / RATE);
-      return mixed(pcm, looped(speech, start, pcm.length), step.snrDb);
+      const start = new Random('start', step.seed).between(0, 600);
+      return mixed(pcm, await speechOf(step.voice, start, pcm.length), step.snrDb);
     }
     case 'jumpCuts': {
       const whole: Piece = { start: 0, end: pcm.length / RATE, reference: 0, speed: 1 };

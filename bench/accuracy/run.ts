@@ -49,7 +49,7 @@ if (options.help) {
   console.log(HELP);
   process.exit(0);
 }
-setPriority(10); // hours of work on somebody's machine: let them go on with theirs
+setPriority(Number(process.env.BENCH_NICE ?? 10)); // hours of work on somebody's machine: let them go on with theirs
 
 const split = SplitName.exclude(['train']).parse(options.split);
 const say = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);

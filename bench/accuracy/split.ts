@@ -11,6 +11,7 @@ import {
   fromInt16,
   hashOf,
   RATE,
+  readInt16,
   rms,
   run,
   toInt16,
@@ -113,6 +114,13 @@ async function saveDurations(): Promise<void> {
 export async function pcmOf(track: Pick<Track, 'path'>): Promise<Float32Array> {
   return fromInt16(await readFile(await pcmFileOf(track)));
 }
+
+/** A stretch of it, without reading the rest. */
+export const excerptOf = async (
+  track: Pick<Track, 'path'>,
+  startSample: number,
+  samples: number,
+): Promise<Float32Array> => readInt16(await pcmFileOf(track), startSample, samples);
 
 /** The file that keeps it: raw, 16 bit, mono, at RATE. */
 export const pcmFileOf = (track: Pick<Track, 'path'>): Promise<string> =>

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   BENCH_CACHE,
   bytesOf,
   cachedFile,
   decode,
-  fromInt16,
   RATE,
+  readInt16,
   rms,
   run,
   toInt16,
@@ -47,10 +47,26 @@ export const voicesFor = (split: 'validation' | 'test'): Voice[] =>
 const SPEECH_RMS = 0.1;
 const STREAM_SECONDS = 600;
 
-/** Minutes of one voice: sentences at one loudness with short pauses between them, always the same. */
-export async function speechOf(voice: Voice): Promise<Float32Array> {
+/**
+ * Samples of one voice's stream from `start` seconds on, starting over at its end: sentences at one loudness with
+ * short pauses between them, always the same.
+ */
+export async function speechOf(voice: Voice, start: number, samples: number): Promise<Float32Array> {
+  const path = await streamOf(voice);
+  const length = (await stat(path)).size / 2;
+  const out = new Float32Array(samples);
+  let at = Math.round(start * RATE) % length;
+  for (let filled = 0; filled < samples; at = 0) {
+    const part = await readInt16(path, at, samples - filled);
+    out.set(part, filled);
+    filled += part.length;
+  }
+  return out;
+}
+
+function streamOf(voice: Voice): Promise<string> {
   const path = join(BENCH_CACHE, 'speech', `${voice.kind}-${voice.name}.s16`);
-  await cachedFile(path, async () => {
+  return cachedFile(path, async () => {
     const random = new Random('speech', voice.kind, voice.name);
     const out: Float32Array[] = [];
     let length = 0;
@@ -66,7 +82,6 @@ export async function speechOf(voice: Voice): Promise<Float32Array> {
     }
     return Buffer.concat(out.map((part) => bytesOf(toInt16(part))));
   });
-  return fromInt16(await readFile(path));
 }
 
 async function* clipsOf(voice: Voice, random: Random): AsyncIterable<Float32Array> {
@@ -124,9 +139,12 @@ export async function noiseOf(
   const out = new Float32Array(samples);
   if (kind === 'babble') {
     for (let speaker = 0; speaker < 6; speaker++) {
-      const speech = await speechOf(random.pick(voicesFor(split)));
-      const start = random.below(speech.length);
-      for (let i = 0; i < samples; i++) out[i]! += speech[(start + i) % speech.length]!;
+      const speech = await speechOf(
+        random.pick(voicesFor(split)),
+        random.between(0, STREAM_SECONDS),
+        samples,
+      );
+      for (let i = 0; i < samples; i++) out[i]! += speech[i]!;
     }
   } else if (kind === 'hum') {
     const base = random.either(50, 60);

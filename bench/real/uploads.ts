@@ -71,8 +71,8 @@ async function compose(
   const hidden: Hidden[] = [];
   for (let i = 0; i <= excerpts.length; i++) {
     const at = i * (passage + EXCERPT_SECONDS);
-    const speech = await speechOf(actors[i % actors.length]!);
-    pcm.set(speech.subarray(0, Math.round(passage * RATE)), Math.round(at * RATE));
+    const speech = await speechOf(actors[i % actors.length]!, 0, Math.round(passage * RATE));
+    pcm.set(speech, Math.round(at * RATE));
     const excerpt = excerpts[i];
     if (!excerpt) break;
     const { track, start } = excerpt;
