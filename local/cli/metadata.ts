@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, extname, resolve } from 'node:path';
+import { dirname, extname, resolve } from 'node:path';
 import { CsvError, parse } from 'csv-parse/sync';
 import { z } from 'zod';
 import { Action } from '../../functions/core/detection.ts';
@@ -108,12 +108,11 @@ export function matchMetadata(
   metadataPath: string,
 ): Map<string, Described> {
   const byPath = new Map(files.map((file) => [resolve(file), file]));
-  const byName = Map.groupBy(files, (file) => basename(file));
   const takenBy = new Map<string, MetadataRow>();
   const faults: string[] = [];
   for (const row of rows) {
     const exact = byPath.get(resolve(dirname(metadataPath), row.path)) ?? byPath.get(resolve(row.path));
-    const candidates = exact ? [exact] : endingIn(row.path, byName.get(basename(row.path)) ?? []);
+    const candidates = exact ? [exact] : files.filter((file) => endsWith(file, row.path));
     const file = candidates[0];
     if (file === undefined) {
       faults.push(
@@ -137,10 +136,11 @@ export function matchMetadata(
   );
 }
 
-const endingIn = (path: string, files: readonly string[]): string[] => {
-  const tail = `/${path.replaceAll('\\', '/').replace(/^(\.{0,2}\/)+/, '')}`;
-  return files.filter((file) => resolve(file).replaceAll('\\', '/').endsWith(tail));
-};
+/** Whether the last parts of `file` are those of `path`, which may come from another system. */
+function endsWith(file: string, path: string): boolean {
+  const tail = path.replaceAll('\\', '/').replace(/^(\.{0,2}\/)+/, '');
+  return `/${file.replaceAll('\\', '/')}`.endsWith(`/${tail}`);
+}
 
 interface Entry {
   where: string;

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Action } from '../../../functions/core/detection.ts';
 import type { Verdict } from '../../../functions/core/scan.ts';
 import { coveredMs } from '../../../functions/core/span.ts';
@@ -92,17 +93,17 @@ export function keyOf(index: number): string {
   return index < 26 ? letter : keyOf(Math.floor(index / 26) - 1) + letter;
 }
 
-/** How people name a recording; its id where it has no title. Safe to print. */
-export function nameOf({
-  title,
-  artist,
-  referenceId,
-}: {
+/** How people name a recording: by its title, else by its file, else by its id. Safe to print. */
+export function nameOf({ title, artist, path, referenceId }: Named): string {
+  const name = title || (path && basename(path)) || referenceId;
+  return safe([name, artist].filter(Boolean).join(' – '));
+}
+
+interface Named {
   title?: string | undefined;
   artist?: string | undefined;
+  path?: string;
   referenceId: string;
-}): string {
-  return safe([title ?? referenceId, artist].filter(Boolean).join(' – '));
 }
 
 const DETECTION_COLUMNS: readonly Column[] = [

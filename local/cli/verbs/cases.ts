@@ -114,7 +114,7 @@ async function decideOne(
     decide(caseId, { decision, reason, by }, { cases, events, clock: systemClock }),
   );
   session.terminal.result(decided, (screen) => [
-    `${paint(screen, 'green', '✔')} case ${decided.caseId} is ${paint(screen, STATES[decided.state], decided.state)}`,
+    `${paint(screen, 'green', '✔')} ${decided.caseId} is ${paint(screen, STATES[decided.state], decided.state)}`,
   ]);
   return undefined;
 }

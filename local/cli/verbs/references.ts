@@ -116,7 +116,7 @@ function drawList(references: readonly Reference[], screen: Screen): string[] {
   if (references.length === 0) return ['The catalogue is empty; "refrain register" fills it.'];
   const rows = references.map((reference) => [
     safe(reference.referenceId),
-    nameOf(reference),
+    nameOf({ ...reference, path: reference.source.key }),
     safe(reference.owner ?? ''),
     reference.durationMs > 0 ? clock(reference.durationMs) : '',
     paint(screen, STATES[reference.state], reference.state),
@@ -159,7 +159,7 @@ function drawReference(reference: Reference, screen: Screen): string[] {
   ];
   const known = facts.filter((fact): fact is [string, string] => fact[1] !== undefined);
   return [
-    paint(screen, 'bold', nameOf(reference)),
+    paint(screen, 'bold', nameOf({ ...reference, path: source.key })),
     ...known.map(([name, value]) => `  ${name.padEnd(11)}${value}`),
   ];
 }

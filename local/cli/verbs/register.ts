@@ -10,7 +10,7 @@ import { type Described, matchMetadata, readMetadata } from '../metadata.ts';
 import { nameOf } from '../render/scan.ts';
 import { paint, type Screen, type Style } from '../render/screen.ts';
 import { renderTable } from '../render/table.ts';
-import { clock, count, safe } from '../render/text.ts';
+import { clock, safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
 import { endsTheBatch, modelOption, trackProgress } from './work.ts';
 
@@ -180,7 +180,7 @@ function lineOf(report: RegisterReport, screen: Screen): string[] {
   const { sign, word, style } = OUTCOMES[report.outcome];
   const about = [
     ...(report.referenceId && report.outcome !== 'refused'
-      ? [nameOf({ ...report, referenceId: report.referenceId })]
+      ? [nameOf({ ...report, path: report.path, referenceId: report.referenceId })]
       : []),
     ...(report.durationMs > 0 ? [clock(report.durationMs)] : []),
     ...report.reasons.map(({ code, message }) => `${safe(message)} (${code})`),
@@ -204,7 +204,7 @@ function summary(reports: readonly RegisterReport[], screen: Screen): string[] {
     return [[paint(screen, style, word), String(of.length), audioMs > 0 ? clock(audioMs) : '', why]];
   });
   const columns = [
-    { title: count(reports.length, 'file') },
+    { title: 'outcome' },
     { title: 'files', align: 'right' as const },
     { title: 'audio', align: 'right' as const },
     { title: 'why', shrinkTo: 10 },
