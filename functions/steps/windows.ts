@@ -1,5 +1,5 @@
 import type { SegmentGrid } from '../core/segment-grid.ts';
-import type { TimeSpan } from '../core/span.ts';
+import { mergeSpans, type TimeSpan } from '../core/span.ts';
 import type { PcmBlock } from '../ports/decoder.ts';
 
 /** A stretch of whole segments, ready to embed. */
@@ -33,7 +33,7 @@ export async function* windowsOf(
   let index = startWindow;
 
   for await (const block of blocks) {
-    if (block.undecodable) undecodable.push(...block.undecodable);
+    if (block.undecodable) undecodable = mergeSpans([...undecodable, ...block.undecodable]);
     let read = 0;
     while (read < block.pcm.length) {
       const take = Math.min(windowSamples - filled, block.pcm.length - read);

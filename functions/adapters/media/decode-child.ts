@@ -67,10 +67,15 @@ class Decoding {
   constructor(media: MediaFile, job: DecodeJob) {
     this.#media = media;
     this.#job = job;
-    this.#timeline = new Timeline(job.sampleRate, job.startSample, (startSample, pcm) => {
-      this.#lastReport = performance.now();
-      send({ kind: 'pcm', startSample, pcm });
-    });
+    this.#timeline = new Timeline(
+      job.sampleRate,
+      job.startSample,
+      (startSample, pcm) => {
+        this.#lastReport = performance.now();
+        send({ kind: 'pcm', startSample, pcm });
+      },
+      (span) => send({ kind: 'undecodable', span }),
+    );
     // Encoder delay shows as a positive start (MP3) or as negative timestamps that the decoder drops (the others).
     const { startTime } = media.format;
     this.#origin = startTime === AV_NOPTS_VALUE ? 0 : Math.max(0, Number(startTime) / 1e6);

@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RejectedAudioError } from '../../core/errors.ts';
+import type { TimeSpan } from '../../core/span.ts';
 import type { DecodedAudio, DecodeOptions, Decoder, DecodeSummary, PcmBlock } from '../../ports/decoder.ts';
 import { type DecodeJob, decodeMessages, type Message } from './messages.ts';
 
@@ -134,18 +135,25 @@ class DecodingProcess {
   }
 
   async *#blocks(): AsyncGenerator<PcmBlock, void> {
+    let undecodable: TimeSpan[] = [];
     try {
       for (;;) {
         const message = await this.#next();
         if (message.kind === 'summary') {
           this.#summary.resolve(message.summary);
+          if (undecodable.length > 0) {
+            const startSample = Math.round((message.summary.durationMs * this.#sampleRate) / 1000);
+            yield { startSample, pcm: new Float32Array(0), undecodable };
+          }
           return;
         }
         if (message.kind === 'progress') this.#decodedMs = message.decodedMs;
+        if (message.kind === 'undecodable') undecodable.push(message.span);
         if (message.kind !== 'pcm') continue;
         const { startSample, pcm } = message;
         this.#decodedMs = ((startSample + pcm.length) * 1000) / this.#sampleRate;
-        yield { startSample, pcm };
+        yield { startSample, pcm, ...(undecodable.length > 0 && { undecodable }) };
+        undecodable = [];
       }
     } catch (error) {
       this.#summary.reject(error);

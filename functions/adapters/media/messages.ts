@@ -1,3 +1,4 @@
+import type { TimeSpan } from '../../core/span.ts';
 import type { DecodeSummary, MediaInfo } from '../../ports/decoder.ts';
 
 // What the decoding child tells its parent, over a pipe:
@@ -21,12 +22,14 @@ export interface DecodeJob {
 export type Message =
   | { kind: 'info'; info: MediaInfo }
   | { kind: 'pcm'; startSample: number; pcm: Float32Array }
+  /** A stretch of the PCM that follows, or of the end of the file, could not be decoded. */
+  | { kind: 'undecodable'; span: TimeSpan }
   /** Sent now and then while no PCM comes out, because the start of the file is skipped. */
   | { kind: 'progress'; decodedMs: number }
   | { kind: 'summary'; summary: DecodeSummary }
   | { kind: 'fault'; code: string; message: string };
 
-const KINDS = ['info', 'pcm', 'progress', 'summary', 'fault'] as const;
+const KINDS = ['info', 'pcm', 'undecodable', 'progress', 'summary', 'fault'] as const;
 const HEADER_BYTES = 16;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 

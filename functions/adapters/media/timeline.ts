@@ -19,16 +19,20 @@ export class Timeline {
   #blockStart: number;
   readonly #sampleRate: number;
   readonly #emit: (startSample: number, pcm: Float32Array) => void;
+  readonly #onUndecodable: (span: TimeSpan) => void;
 
+  /** @param onUndecodable told of a stretch before its zeros are handed on */
   constructor(
     sampleRate: number,
     startSample: number,
     emit: (startSample: number, pcm: Float32Array) => void,
+    onUndecodable: (span: TimeSpan) => void,
   ) {
     this.#sampleRate = sampleRate;
     this.#blockStart = startSample;
     this.#block = new Float32Array(sampleRate * BLOCK_SECONDS);
     this.#emit = emit;
+    this.#onUndecodable = onUndecodable;
   }
 
   get undecodable(): TimeSpan[] {
@@ -40,6 +44,7 @@ export class Timeline {
     const endMs = (endSample * 1000) / this.#sampleRate;
     if (endMs <= startMs) return;
     this.#undecodable.push({ startMs, endMs });
+    this.#onUndecodable({ startMs, endMs });
     for (let gapMs = 1000; this.#undecodable.length > MAX_SPANS; gapMs *= 4) {
       this.#undecodable = mergeSpans(this.#undecodable, gapMs);
     }
