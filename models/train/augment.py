@@ -184,7 +184,8 @@ class Augment:
 
     # --- the two views --------------------------------------------------------------------------------
     def pairs(self, count, hardness):
-        """Powers [count, bands, frames] of reference and upload, and which columns still correspond."""
+        """Powers [count, bands, frames] of reference and upload, the clean original, where in the bank each
+        column lies, and which columns still correspond. The latter two are [count, columns]."""
         music = self.music
         track = music.pick(count, 0.8)
         length = music.lengths[track]
@@ -196,7 +197,9 @@ class Augment:
         upload, corresponds = self.upload(track, centre, where, hardness)
         audible = clean.sum(2).unfold(1, SEGMENT_FRAMES, c.COLUMN_FRAMES).mean(2) > 3e-7  # about -60 dBFS
         corresponds &= audible
-        return self.reference(clean), upload, clean.transpose(1, 2), corresponds
+        column = torch.arange(self.columns, device=self.device) * c.COLUMN_FRAMES
+        position = (music.starts[track] + centre)[:, None] + column
+        return self.reference(clean), upload, clean.transpose(1, 2), position, corresponds
 
     def reference(self, power):
         """References are masters; some come as lossy files or a little equalised."""
@@ -216,11 +219,11 @@ class Augment:
         n, u, frames = len(track), self.uniform, self.frames
         zero = torch.zeros(n, device=self.device)
         # Tempo, pitch and speed: most small, some to the limits that the product promises.
-        size = lambda limit: torch.sign(torch.rand_like(zero) - 0.5) * limit * torch.rand_like(zero) ** 1.3
+        size = lambda limit: torch.sign(torch.rand_like(zero) - 0.5) * limit * torch.rand_like(zero)
         kind = torch.rand_like(zero)
-        tempo = torch.where((kind < 0.22) | (kind > 0.85), size(0.24), size(0.004))
-        pitch = torch.where(((kind > 0.22) & (kind < 0.45)) | (kind > 0.85), size(0.185), size(0.004))  # octaves: 13.7 %
-        speed = torch.where((kind > 0.45) & (kind < 0.62), size(0.185), zero)
+        tempo = torch.where((kind < 0.18) | (kind > 0.86), size(0.24), size(0.004))
+        pitch = torch.where(((kind > 0.18) & (kind < 0.42)) | (kind > 0.86), size(0.19), size(0.004))  # octaves: 14 %
+        speed = torch.where((kind > 0.42) & (kind < 0.64), size(0.19), zero)
         skip = torch.where(self.chance(0.12, n), u(16, 48, n), zero)
         power, source = self.view(track, centre + u(-OFFSET, OFFSET, n), (1 + tempo) * 2**speed,
                                   (pitch + speed) * c.BANDS_PER_OCTAVE, skip, u(-frames / 2, frames / 2, n))
@@ -239,11 +242,11 @@ class Augment:
         hiss = lambda k: self.fluctuation(k, frames) * self.curve(k, u(0, 15, k))
         talk = lambda k: self.speech.crop(k, frames) * self.curve(k, u(0, 6, k))
         for chosen, sound, low, high in (
-            ((kind < 0.22) | filmed, hiss, -4, 20),
-            ((kind > 0.22) & (kind < 0.55), talk, -13, 10),
-            ((kind > 0.55) & (kind < 0.60), lambda k: talk(k) + talk(k) + talk(k), -4, 15),
-            ((kind > 0.60) & (kind < 0.68), lambda k: self.effects.crop(k, frames), -5, 15),
-            ((kind > 0.68) & (kind < 0.78), lambda k: self.music.crop(k, frames), -2, 14),
+            ((kind < 0.25) | filmed, hiss, -5, 18),
+            ((kind > 0.25) & (kind < 0.61), talk, -13, 8),
+            ((kind > 0.61) & (kind < 0.66), lambda k: talk(k) + talk(k) + talk(k), -4, 15),
+            ((kind > 0.66) & (kind < 0.73), lambda k: self.effects.crop(k, frames), -5, 15),
+            ((kind > 0.73) & (kind < 0.83), lambda k: self.music.crop(k, frames), -2, 14),
         ):
             power = self.some(chosen, power, lambda p, k, _: self.mix(p, sound(k), -(u(low, high, k) + ease)))
 

@@ -116,7 +116,7 @@ def render(count, seed=7):
     """Queries by condition: (track, start second, pcm); rendered once."""
     validation = tracks_of(["validation"])
     for name, (stretch, change) in CONDITIONS.items():
-        target = c.CACHE / "queries" / (re.sub(r"\W+", "_", name) + f"_{count}.npz")
+        target = c.CACHE / "queries" / (re.sub(r"[^\w+-]+", "_", name) + f"_{count}.npz")
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             random = np.random.default_rng([seed, *name.encode()])

@@ -38,34 +38,38 @@ def describe(clean, columns):
 
 
 class Queue:
-    """The last embeddings of clean segments and their descriptions."""
+    """The last embeddings of clean segments, with their descriptions and positions."""
 
     def __init__(self, size):
-        self.size, self.vectors, self.described = size, None, None
+        self.size, self.items = size, None
 
-    def push(self, vectors, described):
-        if self.vectors is not None:
-            vectors = torch.cat([self.vectors, vectors])
-            described = torch.cat([self.described, described])
-        self.vectors, self.described = vectors[-self.size :], described[-self.size :]
+    def push(self, *items):
+        if self.items is not None:
+            items = [torch.cat(pair) for pair in zip(self.items, items)]
+        self.items = [item[-self.size :] for item in items]
 
 
-def contrastive(reference, upload, described, keep, queue, settings):
+def same_music(described, position, other_described, other_position, settings):
+    """Which segments are no negatives of each other: within 0.75 s of the same recording, or a loop."""
+    near = (position[:, None] - other_position[None]).abs() < 24
+    return near | (described @ other_described.T > settings.same_music)
+
+
+def contrastive(reference, upload, described, position, keep, queue, settings):
     """NT-Xent over both sides of the batch and the queue; rows without a valid positive are dropped."""
-    n, columns = len(reference), settings.columns
+    n = len(reference)
     z = torch.cat([reference, upload])
     logits = z @ z.T / settings.temperature
     index = torch.arange(n, device=z.device)
-    near = (index[:, None] // columns == index[None] // columns) & ((index[:, None] - index[None]).abs() <= 1)
-    same = (described @ described.T > settings.same_music) | near
-    masked = same.repeat(2, 2)
+    masked = same_music(described, position, described, position, settings).repeat(2, 2)
     target = torch.cat([index + n, index])
     masked[torch.arange(2 * n, device=z.device), target] = False
     logits = logits.masked_fill(masked, -1e4)
-    if queue.vectors is not None:
-        further = z @ queue.vectors.T / settings.temperature
-        same = (described @ queue.described.T > settings.same_music).repeat(2, 1)
-        logits = torch.cat([logits, further.masked_fill(same, -1e4)], 1)
+    if queue.items is not None:
+        vectors, *others = queue.items
+        further = z @ vectors.T / settings.temperature
+        same = same_music(described, position, *others, settings)
+        logits = torch.cat([logits, further.masked_fill(same.repeat(2, 1), -1e4)], 1)
     rows = keep.repeat(2)
     loss = F.cross_entropy(logits[rows], target[rows])
     with torch.no_grad():  # uploads that find their reference among everything else
@@ -146,7 +150,7 @@ def main():
         torch.set_num_threads(1)  # many small operations: on a busy machine a second thread only waits
         hardness = settings.hard_from + (1 - settings.hard_from) * min(1.0, progress / settings.hard_at)
         with torch.no_grad():
-            reference, upload, clean, keep = augment.pairs(settings.batch, hardness)
+            reference, upload, clean, position, keep = augment.pairs(settings.batch, hardness)
             images = level(torch.cat([reference, upload]))
             described = describe(clean, settings.columns)
         spent["augment"] += time.time() - tick
@@ -158,8 +162,8 @@ def main():
         with torch.autocast(device, dtype=torch.bfloat16):
             vectors = model(images)
         one, two = vectors.float().flatten(0, 1).chunk(2)
-        keep = keep.flatten()
-        loss, hit = contrastive(one, two, described, keep, queue, settings)
+        keep, position = keep.flatten(), position.flatten()
+        loss, hit = contrastive(one, two, described, position, keep, queue, settings)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if world > 1:
@@ -167,7 +171,7 @@ def main():
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         if step >= settings.queue_from:
-            queue.push(one.detach(), described)
+            queue.push(one.detach(), described, position)
         follow(average, model, min(settings.ema, (step + 1) / (step + 20)))
         step += 1
         elapsed = torch.tensor((time.time() - begun) / 60 / args.minutes)
