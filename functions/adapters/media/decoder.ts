@@ -240,6 +240,9 @@ const CHILD = new URL(
   import.meta.url,
 );
 
+/** What the child may read: its own code and FFmpeg's, which a bundle leaves in the media layer. */
 function readable(): string[] {
-  return [`${resolve(dirname(fileURLToPath(CHILD)), '../../..')}/*`];
+  const folder = dirname(fileURLToPath(CHILD));
+  if (CHILD.pathname.endsWith('.ts')) return [`${resolve(folder, '../../..')}/*`];
+  return [`${folder}/*`, `${process.env.REFRAIN_NODE_MODULES ?? '/opt/nodejs/node_modules'}/*`];
 }
