@@ -14,7 +14,7 @@ export type Step =
   | { do: 'stretch'; tempo: number; pitch: number; fine: boolean }
   /** Plays faster and higher, or slower and lower. */
   | { do: 'speed'; factor: number }
-  | { do: 'reverb'; rt60: number; seed: number }
+  | { do: 'reverb'; rt60Seconds: number; seed: number }
   | { do: 'noise'; kind: NoiseKind; snrDb: number; seed: number }
   | { do: 'speech'; voice: Voice; snrDb: number; seed: number }
   /** Keeps pieces of 1.5-3 s and leaves 0.5-1.5 s out between them. */
@@ -64,8 +64,8 @@ const tempo =
     ];
   };
 const reverb =
-  (rt60: number) =>
-  (random: Random): Step[] => [{ do: 'reverb', rt60, seed: seed(random) }];
+  (rt60Seconds: number) =>
+  (random: Random): Step[] => [{ do: 'reverb', rt60Seconds, seed: seed(random) }];
 const mp3 = (): Step[] => [{ do: 'codec', codec: 'mp3', kbps: 64 }];
 const phone = (): Step[] => [{ do: 'band', lowHz: 300, highHz: 3400 }];
 

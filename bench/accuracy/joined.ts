@@ -161,7 +161,7 @@ function drawModification(difficulty: Difficulty, random: Random): Step[] {
     });
   }
   if (level >= 2)
-    choices.push(() => ({ do: 'reverb', rt60: random.between(0.6, 1.4), seed: random.below(1e9) }));
+    choices.push(() => ({ do: 'reverb', rt60Seconds: random.between(0.6, 1.4), seed: random.below(1e9) }));
   // Of fifteen equally likely choices, the rest leaves the chunk as it is.
   const choice = random.below(15);
   return choice < choices.length ? [choices[choice]!()] : [];

@@ -324,7 +324,7 @@ async function apply(step: Step, pcm: Float32Array, { split }: Recipe): Promise<
     case 'speed':
       return filtered(pcm, `asetrate=${Math.round(RATE * step.factor)},aresample=${RATE}`);
     case 'reverb':
-      return convolved(pcm, roomResponse(step.rt60, new Random('room', step.seed)));
+      return convolved(pcm, roomResponse(step.rt60Seconds, new Random('room', step.seed)));
     case 'noise':
       return mixed(pcm, await noiseOf(step.kind, pcm.length, split, step.seed), step.snrDb);
     case 'speech': {

@@ -5,7 +5,7 @@ const SPEED_OF_SOUND = 343;
 
 /**
  * The response of a shoebox room to a click (image sources, Allen & Berkley 1979), with a random size, source and
- * microphone, whose walls absorb so much that the sound decays by 60 dB in `rt60` seconds (Eyring).
+ * microphone, in which sound decays by 60 dB in `rt60` seconds.
  * The direct sound stands at time zero, so that time stays true.
  */
 export function roomResponse(rt60: number, random: Random): Float32Array {
@@ -33,12 +33,29 @@ export function roomResponse(rt60: number, random: Random): Float32Array {
       }
     }
   }
-  return response;
+  return corrected(response, rt60);
 }
 
 interface Image {
   distance: number;
   strength: number;
+}
+
+/**
+ * Eyring's formula is for diffuse sound; in an empty box the decay comes out slower. Measured as room acoustics does
+ * (Schroeder's backward integral, from 5 to 25 dB below the start) and set right.
+ */
+function corrected(response: Float32Array, rt60: number): Float32Array {
+  const measured = decayTime(response);
+  return response.map((x, i) => x * 10 ** (((-3 * i) / RATE) * (1 / rt60 - 1 / measured)));
+}
+
+/** Seconds in which sound decays by 60 dB (T20). */
+export function decayTime(response: Float32Array): number {
+  const left = new Float64Array(response.length + 1);
+  for (let i = response.length - 1; i >= 0; i--) left[i] = left[i + 1]! + response[i]! ** 2;
+  const timeAt = (db: number) => left.findIndex((energy) => 10 * Math.log10(energy / left[0]!) < db) / RATE;
+  return 3 * (timeAt(-25) - timeAt(-5));
 }
 
 /** The mirror images of a source along one axis that sound reaches within `seconds`. */

@@ -22,6 +22,7 @@ const HELP = `npm run bench:accuracy -- [options]
   --no-backwards            leave the training music played backwards out of the catalogue
   --no-chromaprint          leave the peer out
   --peer NAME=FILE          another peer's answers: JSON lines {"query": id, "findings": [...]}, as in answers/*.jsonl
+  --render-only             make the queries and stop: nothing is asked, nothing is looked at
   --model DIR               default models/refrain-fp-1
   --out NAME                default accuracy for test, validation for validation
 
@@ -38,6 +39,7 @@ const { values: options } = parseArgs({
     backwards: { type: 'boolean', default: true },
     chromaprint: { type: 'boolean', default: true },
     peer: { type: 'string', multiple: true, default: [] },
+    'render-only': { type: 'boolean', default: false },
     model: { type: 'string' },
     out: { type: 'string' },
     help: { type: 'boolean' },
@@ -69,6 +71,7 @@ const questions = await prepare(
   },
   say,
 );
+if (options['render-only']) process.exit(0);
 if (split === 'test') await noteThatItWasLookedAt();
 
 const tracks = new Map(
