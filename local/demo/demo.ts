@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { encodeAudio } from '../../functions/adapters/media/encode.ts';
 import { RefrainError } from '../../functions/core/errors.ts';
 import type { Policy } from '../../functions/core/policy.ts';
+import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { sentenceOf } from '../cli/errors.ts';
 import { ProgressLine } from '../cli/progress.ts';
 import { renderScan } from '../cli/render/scan.ts';
@@ -21,6 +22,7 @@ import {
   truthTable,
   truthTimeline,
   uploadLines,
+  wrapped,
 } from './show.ts';
 import { perform } from './synth/performer.ts';
 import { CATALOGUE, UNREGISTERED } from './synth/pieces.ts';
@@ -29,7 +31,8 @@ import { SAMPLE_RATE } from './synth/sound.ts';
 // npm run demo: the main job from end to end. Only the music is made up; queue, decoder, model, index and handlers are
 // the ones that run in production and behind the command line.
 
-const FOLDER = join(import.meta.dirname, '../../.refrain/demo');
+/** Emptied and filled again by every run. */
+const FOLDER = process.env.REFRAIN_DEMO_DIR ?? join(import.meta.dirname, '../../.refrain/demo');
 const STORE = join(FOLDER, 'store');
 
 /** What one of the artists asks for; nobody else says anything, which means that a person has a look. */
@@ -48,8 +51,11 @@ const startedAt = performance.now();
 /** @returns whether everything hidden was found, and nothing else */
 async function demo(): Promise<boolean> {
   say(
-    `${paint(screen, 'bold', 'Refrain')} finds copied music in uploads. No audio comes along with it, so this demo plays`,
-    'music of its own, hides some of it in an upload, and searches that upload.',
+    ...wrapped(
+      'Refrain finds copied music in uploads. No audio comes along with it, so this demo plays music of its own, ' +
+        'hides some of it in an upload, and searches that upload.',
+      screen.columns,
+    ),
   );
   await mkdir(FOLDER, { recursive: true });
   const lock = WriterLock.take(FOLDER);
@@ -64,7 +70,7 @@ async function demo(): Promise<boolean> {
           path: working.title,
           file: working.file,
           files: working.files,
-          heardMs,
+          heardMs: Math.min(heardMs, claimedDurationMs ?? heardMs),
           totalMs: claimedDurationMs,
           elapsedMs: performance.now() - working.since,
         }),
@@ -92,7 +98,16 @@ type Begin = (title: string, file: number, files: number) => void;
 
 /** Plays the catalogue, writes it to FLAC files and registers them. Resolves to all recordings, by title. */
 async function fillCatalogue(runtime: Runtime, begin: Begin): Promise<Map<string, Float32Array>> {
-  say(...heading(1, 'The catalogue: rights-holders register their recordings', screen));
+  const { model } = runtime.model;
+  const grid = new SegmentGrid(model);
+  say(
+    ...heading(1, 'The catalogue: rights-holders register their recordings', screen),
+    ...explained(
+      'A synthesiser plays ten pieces. Each is registered as any recording is: decoded, cut into segments of ' +
+        `${(grid.segmentMs / 1000).toFixed(1)} s, one every ${grid.hopMs / 1000} s, and turned into ` +
+        `${model.dimension} numbers per segment by a neural network.`,
+    ),
+  );
   const recordings = new Map<string, Float32Array>();
   await runtime.store.references.putOwnerPolicy(STRICT_ARTIST, NO_LONG_USE);
   const since = performance.now();
@@ -119,18 +134,23 @@ async function fillCatalogue(runtime: Runtime, begin: Begin): Promise<Map<string
     say(recordingLine(reference, genre, screen));
   }
   say(
-    ...indented([
-      dim(
-        `${clock(audioMs)} of music played, encoded and registered in ${seconds(since)}: ${count(segments, 'segment')} to search.`,
-      ),
-      dim(`${STRICT_ARTIST} asks to block what uses 15 s or more; the others to have a person look.`),
-    ]),
+    ...explained(
+      `${clock(audioMs)} of music played and registered in ${seconds(since)}: ${count(segments, 'segment')} to search.`,
+      `${STRICT_ARTIST} wants uploads blocked that use 15 s or more; for the others, a person has a look.`,
+    ),
   );
   return recordings;
 }
 
 async function searchUpload(runtime: Runtime, upload: Upload, begin: Begin): Promise<boolean> {
-  say(...heading(2, 'An upload with something to hide', screen), ...uploadLines(upload, screen));
+  say(
+    ...heading(2, 'An upload with something to hide', screen),
+    ...uploadLines(upload, screen),
+    ...explained(
+      'Its segments are looked up among those of the catalogue. What lies on one line in time is a match, ' +
+        'with its place on both sides, its speed, and how sure Refrain is.',
+    ),
+  );
   const { report, took } = await scan(runtime, upload, begin);
   const { findings, unexpected } = compare(upload.hidden, report);
   const [verdict] = renderScan({ ...report, detections: [] }, screen);
@@ -196,16 +216,15 @@ function conclude(passed: boolean, caseId: string | undefined): void {
       : `${paint(screen, 'red', '✘')} ${paint(screen, 'bold', 'The search did not agree with what was hidden; see above.')} ${dim(`${seconds(startedAt)} in all.`)}`,
   );
   const store = `--store ${shown(STORE)}`;
-  const next = [
-    ...(caseId ? [[`npx refrain cases show ${caseId} ${store}`, '']] : []),
-    [`npx refrain references ${store}`, ''],
-    ['npx refrain register ~/Music && npx refrain scan video.mp4', 'with files of your own'],
-  ];
   say(
     '',
     paint(screen, 'bold', 'What to try next'),
-    ...indented(next.map(([command, why]) => (why ? `${command}   ${dim(why)}` : command!))),
-    ...indented([dim(`Listen to what was searched: ${shown(join(FOLDER, 'uploads'))}`)]),
+    ...indented([
+      ...(caseId ? [`npx refrain cases show ${caseId} ${store}`] : []),
+      `npx refrain references ${store}`,
+      'npx refrain register ~/Music && npx refrain scan video.mp4',
+    ]),
+    ...explained(`To listen to what was searched: ${shown(join(FOLDER, 'uploads'))}`),
   );
 }
 
@@ -219,9 +238,14 @@ function say(...lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }
 
+const explained = (...paragraphs: string[]): string[] =>
+  indented(paragraphs.flatMap((text) => wrapped(text, screen.columns - 3).map(dim)));
 const dim = (text: string) => paint(screen, 'dim', text);
 const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 const shown = (path: string) => relative(process.cwd(), path) || '.';
+
+// `npm run demo | head`: a reader that had enough is no error.
+process.stdout.on('error', () => process.exit());
 
 try {
   process.exitCode = (await demo()) ? 0 : 1;

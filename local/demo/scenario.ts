@@ -72,7 +72,7 @@ export function travelDiary(recordings: Recordings): Upload {
 
   return {
     name: 'travel-diary.webm',
-    story: 'a video diary: talk, a street, a café – and two pieces of music that belong to others',
+    story: 'talk, a street, a café, and two pieces of music that belong to others',
     audio: desk.finish(),
     file: { format: 'webm', bitRate: 32_000, picture: 'video', words: 'WebM video, Opus 32 kb/s' },
     hidden: [

@@ -1,6 +1,6 @@
 import type { Case } from '../../functions/core/case.ts';
 import type { Reference } from '../../functions/core/reference.ts';
-import { ACTION_STYLES, keyOf, nameOf } from '../cli/render/scan.ts';
+import { ACTION_STYLES, keyOf } from '../cli/render/scan.ts';
 import { paint, type Screen, type Style } from '../cli/render/screen.ts';
 import { type Column, renderTable } from '../cli/render/table.ts';
 import { clock, pad, percent } from '../cli/render/text.ts';
@@ -21,11 +21,23 @@ export const heading = (number: number, title: string, screen: Screen): string[]
 
 export const indented = (lines: readonly string[]): string[] => lines.map((line) => `   ${line}`.trimEnd());
 
+/** Breaks plain text between words. */
+export function wrapped(text: string, columns: number): string[] {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)!;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= columns) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** One line per registered recording; columns are fixed, as the lines appear one by one. */
 export function recordingLine(reference: Reference, genre: string, screen: Screen): string {
   const { title = '', artist = '', durationMs, segments } = reference;
   const count = String(segments).padStart(4);
-  return `   ${paint(screen, 'green', '✔')} ${pad(title, 24)}${pad(artist, 23)}${pad(genre, 12)}${clock(durationMs)}  ${paint(screen, 'dim', `${count} segments`)}`;
+  return `   ${paint(screen, 'green', '✔')} ${pad(title, 23)}${pad(artist, 22)}${pad(genre, 10)}${clock(durationMs)}  ${paint(screen, 'dim', `${count} segments`)}`;
 }
 
 export function uploadLines({ name, audio, file, story, hidden }: Upload, screen: Screen): string[] {
@@ -62,7 +74,7 @@ export function truthTimeline(report: ScanReport, findings: readonly Finding[], 
 
 const TRUTH_COLUMNS: readonly Column[] = [
   { title: '' },
-  { title: 'recording', shrinkTo: 12 },
+  { title: 'recording' },
   { title: '' },
   { title: 'in the upload' },
   { title: 'in the recording' },
@@ -75,7 +87,7 @@ export function truthTable(findings: readonly Finding[], screen: Screen): string
   const rows = findings.flatMap(({ hidden, detection, found, off, right }, i) => {
     const truth = [
       keyOf(i),
-      detection ? nameOf(detection) : hidden.title,
+      hidden.title,
       'hidden',
       tenthsSpan(hidden.uploadStartMs, hidden.uploadEndMs),
       tenthsSpan(hidden.referenceStartMs, hidden.referenceEndMs),
@@ -102,7 +114,7 @@ export function truthTable(findings: readonly Finding[], screen: Screen): string
         paint(screen, right ? 'green' : 'red', 'off by'),
         errors(off.uploadStartMs, off.uploadEndMs),
         errors(off.referenceStartMs, off.referenceEndMs),
-        `${off.speed < 0 ? '−' : '+'}${Math.abs(off.speed).toFixed(3)}`,
+        signed(off.speed, 3),
         '',
       ].map((cell, n) => (n > 2 ? paint(screen, 'dim', cell) : cell)),
     ];
@@ -120,8 +132,12 @@ export function tenths(ms: number): string {
 const tenthsSpan = (startMs: number, endMs: number) => `${tenths(startMs)} – ${tenths(endMs)}`;
 
 /** Errors of a start and an end, in seconds: `+0.1 s, −0.3 s`. */
-const errors = (...offMs: number[]): string =>
-  offMs.map((ms) => `${ms < 0 ? '−' : '+'}${(Math.abs(ms) / 1000).toFixed(2)} s`).join(', ');
+const errors = (...offMs: number[]): string => offMs.map((ms) => `${signed(ms / 1000, 2)} s`).join(', ');
+
+function signed(value: number, digits: number): string {
+  const size = Math.abs(value).toFixed(digits);
+  return Number(size) === 0 ? `±${size}` : `${value < 0 ? '−' : '+'}${size}`;
+}
 
 /** The cases that wait, most urgent first. */
 export function caseTable(
@@ -132,18 +148,20 @@ export function caseTable(
   const rows = cases.map(({ caseId, priority, reasons, detection }) => [
     caseId,
     String(priority),
+    named.get(detection.referenceId)?.title ?? detection.referenceId,
     paint(screen, ACTION_STYLES[detection.action], detection.action),
-    percent(detection.confidence),
-    nameOf({ ...named.get(detection.referenceId), referenceId: detection.referenceId }),
-    reasons.join(', '),
+    // The first reason is the action itself.
+    reasons
+      .slice(1)
+      .map((reason) => reason.toLowerCase().replaceAll('_', ' '))
+      .join(', '),
   ]);
   const columns: readonly Column[] = [
     { title: 'case' },
     { title: 'priority', align: 'right' },
-    { title: 'asked' },
-    { title: 'sure', align: 'right' },
     { title: 'found', shrinkTo: 10 },
-    { title: 'why', shrinkTo: 10 },
+    { title: 'asked' },
+    { title: 'look at', shrinkTo: 10 },
   ];
   return indented(renderTable(columns, rows, { ...screen, columns: screen.columns - 3 }));
 }

@@ -1,8 +1,9 @@
+import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
 import type { ScanReport } from '../../local/cli/report.ts';
 import { compare } from '../../local/demo/compare.ts';
 import type { Hidden } from '../../local/demo/scenario.ts';
-import { tenths, truthTable, truthTimeline } from '../../local/demo/show.ts';
+import { tenths, truthTable, truthTimeline, wrapped } from '../../local/demo/show.ts';
 
 const SCREEN = { columns: 100, colour: false };
 const HIDDEN: Hidden = {
@@ -112,10 +113,17 @@ describe('the picture of it', () => {
     expect(truthTable(missed, SCREEN).join('\n')).toContain('not found');
   });
 
-  it('fits a hundred columns', () => {
-    for (const line of [...truthTimeline(report, findings, SCREEN), ...truthTable(findings, SCREEN)]) {
-      expect(line.length).toBeLessThanOrEqual(100);
+  it.each([80, 100])('fits %i columns', (columns) => {
+    const screen = { ...SCREEN, columns };
+
+    for (const line of [...truthTimeline(report, findings, screen), ...truthTable(findings, screen)]) {
+      expect(stringWidth(line)).toBeLessThanOrEqual(columns);
     }
+  });
+
+  it('breaks lines between words', () => {
+    expect(wrapped('one two three, four', 9)).toEqual(['one two', 'three,', 'four']);
+    expect(wrapped('unbreakable a', 5)).toEqual(['unbreakable', 'a']);
   });
 
   it('rounds times to tenths, also across the minute', () => {

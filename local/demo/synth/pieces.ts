@@ -14,7 +14,7 @@ const harbourLights: Piece = {
   bpm: 98,
   beats: 4,
   key: 'G major',
-  form: 'intro verse chorus verse outro',
+  form: 'intro verse chorus outro',
   sections: {
     intro: { chords: 'G | Cadd9 | G | D', parts: 'guitar', level: 0.8 },
     verse: { chords: 'G | D | Em7 | Cadd9 | G | D | Cadd9 | D', parts: 'guitar bass brushes flute' },
@@ -524,7 +524,7 @@ const copperLane: Piece = {
   bpm: 138,
   beats: 4,
   key: 'Bb mixolydian',
-  form: 'intro head solo head',
+  form: 'intro head solo',
   sections: {
     intro: { chords: 'Bb7 | Eb9 | Bb7 | F7', parts: 'bass piano ride' },
     head: {
@@ -1178,7 +1178,7 @@ const cartridgeHero: Piece = {
   bpm: 168,
   beats: 4,
   key: 'Eb major',
-  form: 'intro verse chorus verse chorus bridge chorus',
+  form: 'intro verse chorus bridge chorus',
   sections: {
     intro: { chords: 'Eb | Bb | Ab | Bb', parts: 'arp noise' },
     verse: { chords: 'Eb | Gm | Ab | Bb | Cm | Gm | Ab | Bb', parts: 'lead bass noise' },
@@ -1301,7 +1301,7 @@ export const UNREGISTERED: Piece = {
   bpm: 104,
   beats: 4,
   key: 'A mixolydian',
-  form: 'a b a b',
+  form: 'a b a',
   sections: {
     a: { chords: 'A | A | G | G | A | A | G D | A', parts: 'banjo stomp whistle' },
     b: { chords: 'D | A | G | A | D | A | G | A', parts: 'banjo stomp whistle bass' },
