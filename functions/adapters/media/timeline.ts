@@ -1,9 +1,9 @@
-import { mergeSpans, type TimeSpan } from '../../core/span.ts';
+import type { TimeSpan } from '../../core/span.ts';
 
 /** Samples in one block of PCM: two seconds, and never more than 4 MB. */
 const BLOCK_SECONDS = 2;
 
-/** More gaps than this in one file are told more coarsely, so that a hostile file cannot grow the list. */
+/** Gaps after so many are told as one, so that a hostile file cannot grow the list. */
 const MAX_SPANS = 1000;
 
 /**
@@ -13,10 +13,11 @@ const MAX_SPANS = 1000;
 export class Timeline {
   /** End of the audio so far, in output samples from the start of the file. */
   end = 0;
-  #undecodable: TimeSpan[] = [];
+  readonly undecodable: TimeSpan[] = [];
   #block: Float32Array;
   #filled = 0;
   #blockStart: number;
+  readonly #first: number;
   readonly #sampleRate: number;
   readonly #emit: (startSample: number, pcm: Float32Array) => void;
   readonly #onUndecodable: (span: TimeSpan) => void;
@@ -29,25 +30,22 @@ export class Timeline {
     onUndecodable: (span: TimeSpan) => void,
   ) {
     this.#sampleRate = sampleRate;
+    this.#first = startSample;
     this.#blockStart = startSample;
     this.#block = new Float32Array(sampleRate * BLOCK_SECONDS);
     this.#emit = emit;
     this.#onUndecodable = onUndecodable;
   }
 
-  get undecodable(): TimeSpan[] {
-    return mergeSpans(this.#undecodable);
-  }
-
+  /** Notes that nothing is known of a stretch. Stretches come in order; what lies before the first block is left out. */
   markUndecodable(startSample: number, endSample: number): void {
-    const startMs = (startSample * 1000) / this.#sampleRate;
+    const startMs = (Math.max(startSample, this.#first) * 1000) / this.#sampleRate;
     const endMs = (endSample * 1000) / this.#sampleRate;
     if (endMs <= startMs) return;
-    this.#undecodable.push({ startMs, endMs });
     this.#onUndecodable({ startMs, endMs });
-    for (let gapMs = 1000; this.#undecodable.length > MAX_SPANS; gapMs *= 4) {
-      this.#undecodable = mergeSpans(this.#undecodable, gapMs);
-    }
+    const last = this.undecodable.at(-1);
+    if (last && (startMs <= last.endMs || this.undecodable.length === MAX_SPANS)) last.endMs = endMs;
+    else this.undecodable.push({ startMs, endMs });
   }
 
   /** Continues with silence up to `sample`. */
