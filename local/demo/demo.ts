@@ -242,7 +242,11 @@ const explained = (...paragraphs: string[]): string[] =>
   indented(paragraphs.flatMap((text) => wrapped(text, screen.columns - 3).map(dim)));
 const dim = (text: string) => paint(screen, 'dim', text);
 const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
-const shown = (path: string) => relative(process.cwd(), path) || '.';
+
+function shown(path: string): string {
+  const way = relative(process.cwd(), path);
+  return way.startsWith('..') ? path : way;
+}
 
 // `npm run demo | head`: a reader that had enough is no error.
 process.stdout.on('error', () => process.exit());

@@ -1,8 +1,9 @@
 import { text } from 'node:stream/consumers';
 import stringWidth from 'string-width';
 
-// Draws what a program printed, colours and all, as an SVG picture of a terminal:
-//   FORCE_COLOR=1 COLUMNS=100 node local/demo/demo.ts | node local/demo/picture.ts > docs/demo.svg
+// Draws what a program printed, colours and all, as an SVG picture of a terminal, from the line that contains one text
+// to the line that contains another:
+//   FORCE_COLOR=1 COLUMNS=100 node local/demo/demo.ts | node local/demo/picture.ts 'something to hide' 'in all' > docs/demo.svg
 
 const COLUMN = 8.4;
 const LINE = 19;
@@ -77,6 +78,11 @@ function drawRun({ column, columns, text: words, colour, bold, dim }: Run, basel
     const strength = words.startsWith('▒') ? 0.45 : opacity;
     return `<rect x="${x}" y="${baseline - 12}" width="${width}" height="14" rx="2" fill="${colour}" opacity="${strength}"/>`;
   }
+  if (/^·+$/.test(words)) {
+    // One dot in the middle of each column.
+    const dots = `stroke-dasharray="0 ${COLUMN}" stroke-dashoffset="${-COLUMN / 2}" stroke-linecap="round" stroke-width="1.8"`;
+    return `<path d="M${x} ${baseline - 4.5}h${width}" stroke="${colour}" opacity="${opacity}" ${dots}/>`;
+  }
   const weight = bold ? ' font-weight="600"' : '';
   const faint = dim ? ` opacity="${opacity}"` : '';
   const escaped = words.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
@@ -105,4 +111,11 @@ function draw(printed: string): string {
   ].join('\n');
 }
 
-process.stdout.write(draw(await text(process.stdin)));
+function cut(printed: string, [from = '', to]: string[]): string {
+  const lines = printed.trimEnd().split('\n');
+  const first = lines.findIndex((line) => line.includes(from));
+  const last = to === undefined ? lines.length - 1 : lines.findLastIndex((line) => line.includes(to));
+  return lines.slice(first, last + 1).join('\n');
+}
+
+process.stdout.write(draw(cut(await text(process.stdin), process.argv.slice(2))));
