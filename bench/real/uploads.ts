@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BENCH_CACHE, encode, gain, hashOf, RATE, rms, run } from '../accuracy/audio.ts';
+import { BENCH_CACHE, encode, gain, hashOf, RATE, rms, run, withScratch } from '../accuracy/audio.ts';
 import { Random } from '../accuracy/random.ts';
 import { levelsOf, pcmOf, type Track } from '../accuracy/split.ts';
 import { speechOf, VOICES } from '../accuracy/voices.ts';
@@ -101,9 +102,12 @@ async function write(
   output: readonly string[],
 ): Promise<void> {
   if (extension !== 'mp4') return encode(pcm, path, output);
-  const sound = path.replace('.mp4', '.m4a');
-  await encode(pcm, sound, output);
-  const picture = ['-f', 'lavfi', '-i', `testsrc=size=320x180:rate=10:duration=${UPLOAD_SECONDS}`];
-  const copy = ['-map', '0:v', '-map', '1:a', '-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'copy'];
-  await run('ffmpeg', ['-v', 'error', '-nostdin', '-y', ...picture, '-i', sound, ...copy, path]);
+  await withScratch(async (folder) => {
+    const [sound, whole] = [join(folder, 'sound.m4a'), join(folder, 'whole.mp4')];
+    await encode(pcm, sound, output);
+    const picture = ['-f', 'lavfi', '-i', `testsrc=size=320x180:rate=10:duration=${UPLOAD_SECONDS}`];
+    const copy = ['-map', '0:v', '-map', '1:a', '-c:v', 'libx264', '-preset', 'ultrafast', '-c:a', 'copy'];
+    await run('ffmpeg', ['-v', 'error', '-nostdin', '-y', ...picture, '-i', sound, ...copy, whole]);
+    await copyFile(whole, path);
+  });
 }
