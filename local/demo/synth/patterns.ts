@@ -176,10 +176,12 @@ export function walking(centre = 38): Pattern {
     for (let beat = 0; beat < bar.beats; beat++) {
       const chord = chordAt(bar, beat);
       const change = beat === 0 || chord !== chordAt(bar, beat - 1);
-      if (change)
-        pitch = nearest(chord.root, pitch > centre + 7 ? pitch - 5 : pitch < centre - 6 ? pitch + 5 : pitch);
+      if (change) pitch = nearest(chord.root, pitch);
       else if (bar.random.chance(0.45)) pitch = chordTone(chord, pitch + bar.random.pick([-5, -3, 4, 5]));
       else pitch += bar.random.pick([-2, -1, 1, 2]);
+      // The instrument ends somewhere, and so does the hand's reach.
+      if (pitch < centre - 9) pitch += 12;
+      if (pitch > centre + 14) pitch -= 12;
       notes.push({ beat, beats: 0.9, pitch, velocity: 0.78 + 0.08 * bar.random.gauss() });
       if (bar.random.chance(0.18)) notes.push({ beat: beat + 2 / 3, beats: 0.25, pitch, velocity: 0.45 });
     }
