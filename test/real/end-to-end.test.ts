@@ -1,8 +1,9 @@
-import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { awsClients, receiveAll } from './support/aws.ts';
-import { type Deployment, deploy } from './support/deployment.ts';
+import { awsClients, depthOf, putObject, receiveAll } from './support/aws.ts';
+import { type Deployment, deploy, EMBED_CODE, finishedScan } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
+import { replaceCode } from './support/functions.ts';
 import { encodeAudio, joined, music } from './support/music.ts';
 
 // A file goes into a bucket, and everything after that is Refrain's: notifications, queues, bundled functions, index.
@@ -10,44 +11,38 @@ import { encodeAudio, joined, music } from './support/music.ts';
 const clients = awsClients();
 const song = music(60, 1);
 
-const put = async (Bucket: string, Key: string, Body: Uint8Array | string) => {
-  await clients.s3.send(new PutObjectCommand({ Bucket, Key, Body }));
-};
-
 describe('an upload to the uploads bucket', () => {
   let deployment: Deployment;
 
   beforeAll(async () => {
     deployment = await deploy(clients);
-    await put(deployment.references, 'my song.flac', encodeAudio(song));
-    await put(
-      deployment.references,
-      'my song.flac.json',
-      JSON.stringify({ id: 'my-song', title: 'My song' }),
-    );
-  }, 120_000);
-
-  const finished = (key: string) =>
-    eventually(`the end of the scan of ${key}`, async () => {
-      const { items } = await deployment.stores.scans.list();
-      return items.find(({ upload, announced }) => upload.key === key && announced);
-    });
-
-  it('is preceded by a reference that the references bucket registered', async () => {
-    const reference = await eventually('the registration', async () => {
+    await putObject(clients, deployment.references, 'my song.flac', encodeAudio(song));
+    await eventually('the registration', async () => {
       const { items } = await deployment.stores.references.list();
       return items.find(({ state }) => state === 'active');
     });
+  }, 120_000);
 
-    expect(reference).toMatchObject({ source: { key: 'my song.flac' }, durationMs: 60_000 });
-    expect(reference.segments).toBeGreaterThan(90);
+  it('is preceded by references that were registered the same way, with what a sidecar says', async () => {
+    const sidecar = { id: 'other-song', title: 'Other song', owner: 'a label' };
+    await putObject(clients, deployment.references, 'other.mp3.json', JSON.stringify(sidecar));
+    await putObject(clients, deployment.references, 'other.mp3', encodeAudio(music(20, 7), 'mp3'));
+
+    const reference = await eventually('the registration', async () => {
+      const found = await deployment.stores.references.get('other-song');
+      return found?.state === 'active' ? found : undefined;
+    });
+
+    expect(reference).toMatchObject({ title: 'Other song', owner: 'a label', source: { key: 'other.mp3' } });
+    expect(reference.segments).toBeGreaterThan(20);
   });
 
   it('that holds an excerpt becomes a case, a review message and an event', async () => {
     const excerpt = joined(music(10, 2), song.slice(20, 45), music(10, 3));
+    const key = 'holds an excerpt+1 (é).mp3';
 
-    await put(deployment.uploads, 'holds an excerpt+1.mp3', encodeAudio(excerpt, 'mp3'));
-    const scan = await finished('holds an excerpt+1.mp3');
+    await putObject(clients, deployment.uploads, key, encodeAudio(excerpt, 'mp3'));
+    const scan = await finishedScan(deployment, key);
 
     const [message] = await receiveAll(clients, deployment.reviewQueue);
     const [event] = await receiveAll(clients, deployment.events);
@@ -57,7 +52,7 @@ describe('an upload to the uploads bucket', () => {
     expect(Math.abs(spans[0]!.uploadStartMs - 10_000)).toBeLessThan(1500);
     expect(Math.abs(spans[0]!.referenceStartMs - 20_000)).toBeLessThan(1500);
     const { data } = JSON.parse(message!);
-    expect(data).toMatchObject({ scanId: scan.scanId, upload: { key: 'holds an excerpt+1.mp3' } });
+    expect(data).toMatchObject({ scanId: scan.scanId, upload: { key } });
     expect(await deployment.stores.cases.get(data.caseId)).toMatchObject({
       state: 'open',
       scanId: scan.scanId,
@@ -67,4 +62,96 @@ describe('an upload to the uploads bucket', () => {
       data: { verdict: 'flagged' },
     });
   });
+
+  it.each([
+    ['that holds nothing known is clear', 'new.flac', () => encodeAudio(music(20, 4)), 'clear'],
+    ['that is no audio is rejected, and not tried again', 'text.mp3', () => 'not audio at all', 'rejected'],
+  ])('%s', async (_, key, content, verdict) => {
+    await putObject(clients, deployment.uploads, key, content());
+
+    const scan = await finishedScan(deployment, key);
+
+    expect(scan.verdict).toBe(verdict);
+    expect(await receiveAll(clients, deployment.reviewQueue)).toEqual([]);
+    await eventually('the end of the message', async () =>
+      (await depthOf(clients, deployment.scanRequests.url)) === 0 ? true : undefined,
+    );
+    expect(await depthOf(clients, deployment.scanRequests.deadLetters)).toBe(0);
+  });
 });
+
+describe('a batch with a message that cannot be handled', () => {
+  it('fails for that message alone, which ends in the dead letters', async () => {
+    const deployment = await deploy(clients, { batchSize: 10, maxReceives: 2 });
+    const { url, deadLetters } = deployment.scanRequests;
+
+    await clients.sqs.send(new SendMessageCommand({ QueueUrl: url, MessageBody: 'nobody understands this' }));
+    await putObject(clients, deployment.uploads, 'good.flac', encodeAudio(music(10, 5)));
+
+    const scan = await finishedScan(deployment, 'good.flac');
+    const dead = await eventually('the dead letter', async () => {
+      const bodies = await receiveAll(clients, deadLetters);
+      return bodies.length > 0 ? bodies : undefined;
+    });
+    expect(scan.verdict).toBe('clear');
+    expect(dead).toEqual(['nobody understands this']);
+    expect(await depthOf(clients, url)).toBe(0);
+  });
+});
+
+describe('an upload that could not be scanned', () => {
+  it('waits in the dead letters without a verdict, and is scanned when it is given back', async () => {
+    const deployment = await deploy(clients, {
+      maxReceives: 2,
+      embedCode: `export const handler = () => { throw new Error('broken deployment'); };`,
+      environment: { REFRAIN_PATIENCE_SECONDS: '1' },
+    });
+    const { url, deadLetters } = deployment.scanRequests;
+    await putObject(clients, deployment.uploads, 'unlucky.flac', encodeAudio(music(10, 6)));
+
+    await eventually('the dead letter', async () =>
+      (await depthOf(clients, deadLetters)) === 1 ? true : undefined,
+    );
+    const [before] = (await deployment.stores.scans.list()).items;
+    await replaceCode(clients, deployment.functions.embed, { 'lambda.mjs': EMBED_CODE });
+    await redrive(deadLetters, url);
+    const scan = await finishedScan(deployment, 'unlucky.flac');
+
+    expect(before).toMatchObject({ state: 'scanning' });
+    expect(before!.verdict).toBeUndefined();
+    expect(scan).toMatchObject({ scanId: before!.scanId, verdict: 'clear' });
+  });
+});
+
+describe('an upload that takes longer than a function may run', () => {
+  it('is taken up where the last run ended, and comes out as one scan', async () => {
+    // A run that has less than 20 s left hands over: of 32 s, it works for twelve.
+    const scanTimeoutSeconds = 32;
+    const deployment = await deploy(clients, { scanTimeoutSeconds, visibilitySeconds: 120 });
+    const minutes = Array.from({ length: 30 }, (_, i) => music(60, 100 + (i % 5)));
+
+    await putObject(clients, deployment.uploads, 'long.flac', encodeAudio(joined(...minutes)));
+    const scan = await finishedScan(deployment, 'long.flac', 300_000);
+
+    expect(scan.verdict).toBe('clear');
+    expect(scan.durationMs).toBe(1_800_000);
+    expect(scan.searchedMs).toBeGreaterThan(1_790_000);
+    expect(Date.parse(scan.finishedAt!) - Date.parse(scan.startedAt)).toBeGreaterThan(
+      scanTimeoutSeconds * 1000,
+    );
+    expect((await deployment.stores.scans.list()).items).toHaveLength(1);
+    expect(await depthOf(clients, deployment.scanRequests.deadLetters)).toBe(0);
+  }, 400_000);
+});
+
+/** What SQS's own redrive does; ministack lacks it. */
+async function redrive(from: string, to: string): Promise<void> {
+  for (;;) {
+    const { Messages } = await clients.sqs.send(new ReceiveMessageCommand({ QueueUrl: from }));
+    if (!Messages?.length) return;
+    for (const { Body, ReceiptHandle } of Messages) {
+      await clients.sqs.send(new SendMessageCommand({ QueueUrl: to, MessageBody: Body }));
+      await clients.sqs.send(new DeleteMessageCommand({ QueueUrl: from, ReceiptHandle }));
+    }
+  }
+}

@@ -70,7 +70,7 @@ export class OpenSearchServer {
   }
 
   async #ready(): Promise<void> {
-    await this.#process.waitFor(`${this.url}/_cluster/health?wait_for_status=yellow&timeout=4s`, 120_000);
+    await this.#process.waitFor(`${this.url}/_cluster/health?wait_for_status=yellow&timeout=4s`, 300_000);
   }
 }
 

@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { CreateTableCommand, type KeySchemaElement } from '@aws-sdk/client-dynamodb';
-import { CreateBucketCommand, PutBucketVersioningCommand } from '@aws-sdk/client-s3';
-import { CreateQueueCommand, DeleteMessageCommand, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
+import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import {
+  CreateQueueCommand,
+  DeleteMessageCommand,
+  GetQueueAttributesCommand,
+  ReceiveMessageCommand,
+} from '@aws-sdk/client-sqs';
 import { inject } from 'vitest';
 import { type AwsClients, createAwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { TABLES } from '../../../functions/constants.ts';
+import type { ObjectVersion } from '../../../functions/core/scan.ts';
 
 // Everything has a name of its own, so that tests share the server and nothing else.
 
@@ -72,4 +78,29 @@ export async function receiveAll({ sqs }: AwsClients, QueueUrl: string): Promise
       await sqs.send(new DeleteMessageCommand({ QueueUrl, ReceiptHandle }));
     }
   }
+}
+
+/** How many messages the queue holds, visible or not. */
+export async function depthOf({ sqs }: AwsClients, QueueUrl: string): Promise<number> {
+  const { Attributes = {} } = await sqs.send(
+    new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['All'] }),
+  );
+  return (
+    Number(Attributes.ApproximateNumberOfMessages) +
+    Number(Attributes.ApproximateNumberOfMessagesNotVisible) +
+    Number(Attributes.ApproximateNumberOfMessagesDelayed)
+  );
+}
+
+/** Uploads an object; resolves to what names its version. */
+export async function putObject(
+  { s3 }: AwsClients,
+  bucket: string,
+  key: string,
+  content: Uint8Array | string,
+): Promise<ObjectVersion> {
+  const { VersionId, ETag } = await s3.send(
+    new PutObjectCommand({ Bucket: bucket, Key: key, Body: content }),
+  );
+  return { bucket, key, ...(VersionId && { versionId: VersionId }), etag: ETag!.replaceAll('"', '') };
 }

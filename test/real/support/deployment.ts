@@ -10,13 +10,18 @@ import { DynamoCaseStore } from '../../../functions/adapters/aws/case-store.ts';
 import type { AwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { DynamoReferenceStore } from '../../../functions/adapters/aws/reference-store.ts';
 import { DynamoScanStore } from '../../../functions/adapters/aws/scan-store.ts';
+import type { ScanRecord } from '../../../functions/core/scan.ts';
 import { bundleFunction } from '../../../infra/bundle.ts';
 import { createBucket, createQueue, createTable, unique } from './aws.ts';
+import { eventually } from './eventually.ts';
 import { createFunction } from './functions.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const NODE_MODULES = join(ROOT, 'node_modules');
 export const MODEL_DIR = join(ROOT, 'models/refrain-fp-1');
+
+/** The real embed function, as the image runs it: Node takes the TypeScript as it is. */
+export const EMBED_CODE = `export { handler } from '${ROOT}/functions/embed/lambda.ts';`;
 
 /** A queue and its dead letters. */
 export interface QueueWithDeadLetters {
@@ -35,12 +40,16 @@ export interface Deployment {
   reviewQueue: string;
   /** Receives every event that is published. */
   events: string;
+  bus: string;
   functions: { scan: string; register: string; embed: string };
+  openSearchUrl: string;
   stores: { references: DynamoReferenceStore; scans: DynamoScanStore; cases: DynamoCaseStore };
 }
 
 export interface DeploymentSettings {
   openSearchUrl?: string;
+  /** Where the functions find AWS; the deployment itself is made on the real server. */
+  awsUrl?: string;
   /** More environment for scan and register. */
   environment?: Record<string, string>;
   scanTimeoutSeconds?: number;
@@ -48,7 +57,7 @@ export interface DeploymentSettings {
   visibilitySeconds?: number;
   /** Another embed function than the real one: the code of its `lambda.mjs`. */
   embedCode?: string;
-  /** Scan messages that are handled at the same time. */
+  /** Scan messages that one invocation handles. */
   batchSize?: number;
 }
 
@@ -96,17 +105,17 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
 
   const embed = await createFunction(
     clients,
-    // As the image does: Node runs the TypeScript itself.
-    { 'lambda.mjs': settings.embedCode ?? `export { handler } from '${ROOT}/functions/embed/lambda.ts';` },
+    { 'lambda.mjs': settings.embedCode ?? EMBED_CODE },
     { environment: { REFRAIN_MODEL_DIR: MODEL_DIR }, timeoutSeconds: 30 },
   );
   const environment = {
-    AWS_ENDPOINT_URL: inject('awsUrl'),
+    AWS_ENDPOINT_URL: settings.awsUrl ?? inject('awsUrl'),
     REFRAIN_REFERENCES_TABLE: tables.references,
     REFRAIN_SCANS_TABLE: tables.scans,
     REFRAIN_CASES_TABLE: tables.cases,
     REFRAIN_EVIDENCE_BUCKET: evidence,
-    REFRAIN_REVIEW_QUEUE_URL: reviewQueue,
+    // The SDK sends to the queue's address, whatever its endpoint is.
+    REFRAIN_REVIEW_QUEUE_URL: reviewQueue.replace(inject('awsUrl'), settings.awsUrl ?? inject('awsUrl')),
     REFRAIN_EVENT_BUS: bus,
     REFRAIN_EMBED_FUNCTION: embed,
     REFRAIN_OPENSEARCH_ENDPOINT: settings.openSearchUrl ?? inject('openSearchUrl'),
@@ -151,13 +160,27 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
     registerRequests,
     reviewQueue,
     events,
+    bus,
     functions: { scan, register, embed },
+    openSearchUrl: settings.openSearchUrl ?? inject('openSearchUrl'),
     stores: {
       references: new DynamoReferenceStore(clients.dynamo, tables.references),
       scans: new DynamoScanStore(clients, tables.scans, evidence),
       cases: new DynamoCaseStore(clients.dynamo, tables.cases),
     },
   };
+}
+
+/** The scan of the upload, once everybody has been told of it. */
+export function finishedScan({ stores }: Deployment, key: string, timeoutMs?: number): Promise<ScanRecord> {
+  return eventually(
+    `the end of the scan of ${key}`,
+    async () => {
+      const { items } = await stores.scans.list();
+      return items.find(({ upload, announced }) => upload.key === key && announced);
+    },
+    timeoutMs,
+  );
 }
 
 async function arnOf({ sqs }: AwsClients, QueueUrl: string): Promise<string> {

@@ -1,22 +1,24 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse, request as sendRequest } from 'node:http';
 
-/** What a fault sees of a request, and may do with it: answer by itself, or leave it to the server. */
+export interface Answer {
+  status: number;
+  body: string;
+}
+
+/** What a fault sees of a request. */
 export interface ProxiedRequest {
   method: string;
   path: string;
+  headers: IncomingMessage['headers'];
   body: string;
   /** Asks the real server, with another body if one is given. */
-  forward(body?: string): Promise<{ status: number; body: string }>;
+  forward(body?: string): Promise<Answer>;
 }
 
-export type Fault = (
-  request: ProxiedRequest,
-) =>
-  | Promise<{ status: number; body: string } | 'hang up' | undefined>
-  | { status: number; body: string }
-  | 'hang up'
-  | undefined;
+/** Answers in the server's place, breaks the connection, or (`undefined`) leaves the request to the server. */
+export type Fault = (request: ProxiedRequest) => MaybePromise<Answer | 'hang up' | undefined>;
+type MaybePromise<T> = T | Promise<T>;
 
 /** Stands before a real server and spoils some of its answers. */
 export class FaultyProxy {
@@ -48,22 +50,44 @@ export class FaultyProxy {
   }
 
   async #handle(target: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const body = Buffer.concat(await request.toArray()).toString();
-    const { method = 'GET', url: path = '/', headers } = request;
-    const contentType = headers['content-type'] ?? 'application/json';
-    const forward = async (changed = body) => {
-      const hasBody = method !== 'GET' && method !== 'HEAD';
-      const answer = await fetch(target + path, {
-        method: method === 'GET' && body ? 'POST' : method,
-        headers: { 'content-type': contentType },
-        ...((hasBody || body) && { body: changed }),
-      });
-      return { status: answer.status, body: await answer.text() };
+    const body = Buffer.concat(await request.toArray());
+    const ask = (changed: Buffer) => passOn(target, request, changed);
+    const proxied: ProxiedRequest = {
+      method: request.method!,
+      path: request.url!,
+      headers: request.headers,
+      body: body.toString(),
+      forward: async (changed) => {
+        const { status, body: answer } = await ask(changed === undefined ? body : Buffer.from(changed));
+        return { status, body: answer.toString() };
+      },
     };
-    const proxied = { method, path, body, forward };
     this.requests.push(proxied);
-    const answer = (await this.fault(proxied)) ?? (await forward());
-    if (answer === 'hang up') request.socket.destroy();
-    else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body);
+    try {
+      const spoiled = await this.fault(proxied);
+      if (spoiled === 'hang up') {
+        request.socket.destroy();
+      } else if (spoiled) {
+        response.writeHead(spoiled.status, { 'content-type': 'application/json' }).end(spoiled.body);
+      } else {
+        const { status, headers, body: answer } = await ask(body);
+        response.writeHead(status, headers).end(answer);
+      }
+    } catch {
+      // The server itself is away.
+      request.socket.destroy();
+    }
   }
+}
+
+async function passOn(target: string, { method, url, headers }: IncomingMessage, body: Buffer) {
+  const { 'transfer-encoding': _, ...rest } = headers;
+  const onward = sendRequest(target + url, {
+    method: method!,
+    headers: { ...rest, 'content-length': body.length },
+  });
+  onward.end(body);
+  const [answer] = (await once(onward, 'response')) as [IncomingMessage];
+  const { 'transfer-encoding': __, connection: ___, ...answered } = answer.headers;
+  return { status: answer.statusCode!, headers: answered, body: Buffer.concat(await answer.toArray()) };
 }
