@@ -1,3 +1,4 @@
+import { readSync } from 'node:fs';
 import {
   AV_CODEC_ID_NONE,
   AV_DISPOSITION_COMMENT,
@@ -12,6 +13,7 @@ import {
 import { avGetCodecName, Codec, CodecContext, Dictionary, FormatContext, type Stream } from 'node-av/lib';
 import { RejectedAudioError } from '../../core/errors.ts';
 import type { MediaInfo } from '../../ports/decoder.ts';
+import { type Bytes, isCutOff, xingOf } from './cut-off.ts';
 import type { DecodeJob } from './messages.ts';
 
 /**
@@ -49,6 +51,9 @@ export interface MediaFile {
   stream: Stream;
   decoder: CodecContext;
   info: MediaInfo;
+  /** How long the header says the track is; `undefined` where it says nothing of this track. */
+  statedMs: number | undefined;
+  cutOff: boolean;
 }
 
 /**
@@ -57,7 +62,14 @@ export interface MediaFile {
  * @throws RejectedAudioError
  */
 export function openMedia(fd: number, job: DecodeJob): MediaFile {
-  const format = openContainer(fd, job);
+  const bytes: Bytes = {
+    size: job.bytes,
+    read: (offset, length) => {
+      const buffer = Buffer.alloc(length);
+      return buffer.subarray(0, readSync(fd, buffer, 0, length, offset));
+    },
+  };
+  const format = openContainer(fd, job, bytes);
   const streams = format.streams;
   for (const stream of streams) {
     if (stream.codecpar.codecType !== AVMEDIA_TYPE_AUDIO) stream.discard = AVDISCARD_ALL;
@@ -77,7 +89,7 @@ export function openMedia(fd: number, job: DecodeJob): MediaFile {
         `${job.maxSampleRate} Hz are accepted`,
     );
   }
-  const claimedDurationMs = claimedDuration(format, stream, container);
+  const claimedDurationMs = claimedDuration(format, stream, container, bytes);
   return {
     format,
     stream,
@@ -90,10 +102,12 @@ export function openMedia(fd: number, job: DecodeJob): MediaFile {
       ...(claimedDurationMs === undefined ? {} : { claimedDurationMs }),
       tags: tagsOf(format, stream),
     },
+    statedMs: statedDuration(format, stream, claimedDurationMs, job),
+    cutOff: isCutOff(bytes, container),
   };
 }
 
-function openContainer(fd: number, job: DecodeJob): FormatContext {
+function openContainer(fd: number, job: DecodeJob, bytes: Bytes): FormatContext {
   const format = new FormatContext();
   const opened = format.openInputSync(
     'fd:',
@@ -106,14 +120,36 @@ function openContainer(fd: number, job: DecodeJob): FormatContext {
       max_streams: job.maxStreams,
     }),
   );
+  if (opened >= 0) return format;
   if (opened === AVERROR_ENOMEM) throw outOfMemory();
-  if (opened < 0) {
+  const kind = kindOf(bytes);
+  if (kind === undefined) {
     throw new RejectedAudioError(
       'NOT_MEDIA',
-      'this is no audio or video file that can be read (MP3, AAC/M4A, Ogg, Opus, FLAC, WAV, AIFF, MP4, MOV, MKV, WebM)',
+      'this is no audio or video file that can be read: MP3, AAC, M4A, Ogg, Opus, FLAC, WAV, AIFF, CAF, MP4, MOV, MKV or WebM',
     );
   }
-  return format;
+  const without = kind === 'MP4' ? ' without its index (moov)' : '';
+  throw new RejectedAudioError(
+    'UNDECODABLE',
+    `this ${kind} file${without} cannot be opened: it is damaged, or it was cut off before it was complete`,
+  );
+}
+
+/** What the first bytes say of a file that could not be opened. */
+function kindOf(bytes: Bytes): string | undefined {
+  const head = bytes.read(0, 16).toString('latin1');
+  if (['ftyp', 'moov', 'mdat', 'wide'].includes(head.slice(4, 8))) return 'MP4';
+  if (head.startsWith('RIFF') && head.slice(8, 12) === 'WAVE') return 'WAV';
+  const signatures = {
+    OggS: 'Ogg',
+    fLaC: 'FLAC',
+    FORM: 'AIFF',
+    caff: 'CAF',
+    ID3: 'MP3',
+    '\x1aE\xdf\xa3': 'Matroska',
+  };
+  return Object.entries(signatures).find(([signature]) => head.startsWith(signature))?.[1];
 }
 
 /** The default track before others, programme before commentary, then most channels, then the longest. */
@@ -154,6 +190,8 @@ function openDecoder(codec: Codec, stream: Stream): CodecContext {
   decoder.parametersToContext(stream.codecpar);
   decoder.pktTimebase = stream.timeBase;
   decoder.threadCount = 1;
+  // FLAC carries checksums: noise in place of a damaged frame is worse than a gap that is told.
+  if (codec.name === 'flac') decoder.setOption('err_detect', 'crccheck+explode');
   const opened = decoder.open2Sync(codec);
   if (opened === AVERROR_ENOMEM) throw outOfMemory();
   if (opened < 0) {
@@ -175,14 +213,34 @@ function containerOf(format: FormatContext): string {
   return name.split(',')[0]!;
 }
 
-function claimedDuration(format: FormatContext, stream: Stream, container: string): number | undefined {
-  if (!STATES_DURATION.has(container)) return undefined;
+/** What the header claims of the file, ms. A guess from the bit rate is no claim. */
+function claimedDuration(
+  format: FormatContext,
+  stream: Stream,
+  container: string,
+  bytes: Bytes,
+): number | undefined {
+  const states = container === 'mp3' ? xingOf(bytes)?.statesLength : STATES_DURATION.has(container);
+  if (!states) return undefined;
   if (stream.duration !== AV_NOPTS_VALUE && stream.duration > 0n) {
     return (Number(stream.duration) * stream.timeBase.num * 1000) / stream.timeBase.den;
   }
   return format.duration !== AV_NOPTS_VALUE && format.duration > 0n
     ? Number(format.duration) / 1000
     : undefined;
+}
+
+/** What the header says of the audio track. Matroska speaks of the whole file, whose video may be longer. */
+function statedDuration(
+  format: FormatContext,
+  stream: Stream,
+  claimedMs: number | undefined,
+  job: DecodeJob,
+): number | undefined {
+  if (stream.duration !== AV_NOPTS_VALUE || format.nbStreams === 1) return claimedMs;
+  const tag = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(stream.metadata?.get('DURATION') ?? '');
+  if (tag) return (Number(tag[1]) * 3600 + Number(tag[2]) * 60 + Number(tag[3])) * 1000;
+  return claimedMs !== undefined && claimedMs > job.maxDurationMs ? claimedMs : undefined;
 }
 
 /** What describes the file's make, not its content. */

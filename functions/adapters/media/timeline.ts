@@ -1,10 +1,16 @@
 import type { TimeSpan } from '../../core/span.ts';
 
-/** Samples in one block of PCM: two seconds, and never more than 4 MB. */
 const BLOCK_SECONDS = 2;
 
 /** Gaps after so many are told as one, so that a hostile file cannot grow the list. */
 const MAX_SPANS = 1000;
+
+export interface Listener {
+  /** A block of samples, which are overwritten after the call. */
+  pcm(startSample: number, pcm: Float32Array): void;
+  /** A stretch that could not be decoded; told before its zeros are handed on. */
+  undecodable(span: TimeSpan): void;
+}
 
 /**
  * The output's line of time: takes runs of samples at true positions, and hands on contiguous blocks. What lies
@@ -19,22 +25,14 @@ export class Timeline {
   #blockStart: number;
   readonly #first: number;
   readonly #sampleRate: number;
-  readonly #emit: (startSample: number, pcm: Float32Array) => void;
-  readonly #onUndecodable: (span: TimeSpan) => void;
+  readonly #listener: Listener;
 
-  /** @param onUndecodable told of a stretch before its zeros are handed on */
-  constructor(
-    sampleRate: number,
-    startSample: number,
-    emit: (startSample: number, pcm: Float32Array) => void,
-    onUndecodable: (span: TimeSpan) => void,
-  ) {
+  constructor(sampleRate: number, startSample: number, listener: Listener) {
     this.#sampleRate = sampleRate;
     this.#first = startSample;
     this.#blockStart = startSample;
     this.#block = new Float32Array(sampleRate * BLOCK_SECONDS);
-    this.#emit = emit;
-    this.#onUndecodable = onUndecodable;
+    this.#listener = listener;
   }
 
   /** Notes that nothing is known of a stretch. Stretches come in order; what lies before the first block is left out. */
@@ -42,7 +40,7 @@ export class Timeline {
     const startMs = (Math.max(startSample, this.#first) * 1000) / this.#sampleRate;
     const endMs = (endSample * 1000) / this.#sampleRate;
     if (endMs <= startMs) return;
-    this.#onUndecodable({ startMs, endMs });
+    this.#listener.undecodable({ startMs, endMs });
     const last = this.undecodable.at(-1);
     if (last && (startMs <= last.endMs || this.undecodable.length === MAX_SPANS)) last.endMs = endMs;
     else this.undecodable.push({ startMs, endMs });
@@ -73,7 +71,7 @@ export class Timeline {
 
   /** Hands on what is left. */
   finish(): void {
-    if (this.#filled > 0) this.#emit(this.#blockStart, this.#block.subarray(0, this.#filled));
+    if (this.#filled > 0) this.#listener.pcm(this.#blockStart, this.#block.subarray(0, this.#filled));
     this.#blockStart = this.#next;
     this.#filled = 0;
   }

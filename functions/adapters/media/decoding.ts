@@ -1,0 +1,287 @@
+import {
+  AV_NOPTS_VALUE,
+  AV_SAMPLE_FMT_DBL,
+  AV_SAMPLE_FMT_FLT,
+  AVERROR_EAGAIN,
+  AVERROR_ENOMEM,
+  AVERROR_EOF,
+  AVSEEK_FLAG_BACKWARD,
+} from 'node-av/constants';
+import { Frame, Packet } from 'node-av/lib';
+import { RejectedAudioError } from '../../core/errors.ts';
+import type { DecodeSummary } from '../../ports/decoder.ts';
+import { type MediaFile, outOfMemory } from './media-file.ts';
+import type { DecodeJob, Message } from './messages.ts';
+import { formatOf, type PcmFormat, Resampler, sameFormat } from './resampler.ts';
+import { limited, Timeline } from './timeline.ts';
+
+/** Timestamps may be off the count of samples by so much before it counts as a gap: MKV rounds them to 1 ms. */
+const TIMESTAMP_SLACK_SECONDS = 0.01;
+
+/** A longer gap is told as undecodable even if no decoder complained. */
+const SILENT_GAP_SECONDS = 0.1;
+
+/** Timestamps that jump back for longer than this have started anew. */
+const MAX_JUMP_BACK_SECONDS = 1;
+
+/** So have those that jump ahead for longer, where the header does not say that the file lasts so long. */
+const MAX_JUMP_AHEAD_SECONDS = 600;
+
+/** Decoders and filters need so much audio before the first sample that counts. */
+const RUN_UP_SECONDS = 1;
+
+/** Containers whose index leads to exact timestamps; for the others, the start is decoded and dropped. */
+const SEEKS_EXACTLY = new Set(['mov', 'wav', 'w64', 'aiff', 'caf', 'flac', 'ogg', 'mp3']);
+
+/** Below this, decoding from the start is as quick. */
+const MIN_SEEK_SECONDS = 10;
+
+/** So many read errors in a row end the file. */
+const MAX_READ_ERRORS = 50;
+
+/** Streams of frames end in junk as often as in a broken frame; their last frame is judged by its header instead. */
+const ENDS_IN_JUNK = new Set(['mp3', 'aac']);
+
+const PROGRESS_EVERY_MS = 1000;
+
+/** One walk through the packets of the main track. */
+export class Decoding {
+  readonly #media: MediaFile;
+  readonly #job: DecodeJob;
+  readonly #send: (message: Message) => void;
+  readonly #timeline: Timeline;
+  readonly #packet = new Packet();
+  readonly #frame = new Frame();
+
+  /** Where time zero of the file lies, in seconds of the track's timestamps. */
+  readonly #origin: number;
+  /** Seconds to add to timestamps after they have started anew. */
+  #shift = 0;
+  /** The sample that comes next, counted from the start of the file at the rate of the last frame. */
+  #next: number | undefined;
+  #format: PcmFormat | undefined;
+  #run: Resampler | undefined;
+
+  #seeked = false;
+  #hasAudio = false;
+  /** Something since the last good frame could not be decoded; it ended at `#damageEnd` seconds. */
+  #damaged = false;
+  #damageEnd = 0;
+  #unreadable = false;
+  #lastSign = 0;
+
+  constructor(media: MediaFile, job: DecodeJob, send: (message: Message) => void) {
+    this.#media = media;
+    this.#job = job;
+    this.#send = send;
+    this.#timeline = new Timeline(job.sampleRate, job.startSample, {
+      pcm: (startSample, pcm) => {
+        this.#lastSign = performance.now();
+        send({ kind: 'pcm', startSample, pcm });
+      },
+      undecodable: (span) => send({ kind: 'undecodable', span }),
+    });
+    // Encoder delay shows as a positive start (MP3), or as negative timestamps that decoders drop (the others).
+    const { startTime } = media.format;
+    this.#origin = startTime === AV_NOPTS_VALUE ? 0 : Math.max(0, Number(startTime) / 1e6);
+    this.#packet.alloc();
+    this.#frame.alloc();
+  }
+
+  /** @throws RejectedAudioError */
+  run(): DecodeSummary {
+    this.#seek();
+    this.#decodePackets();
+    return this.#finish();
+  }
+
+  #seek(): void {
+    const seconds = this.#job.startSample / this.#job.sampleRate - RUN_UP_SECONDS;
+    if (seconds < MIN_SEEK_SECONDS || !SEEKS_EXACTLY.has(this.#media.info.container)) return;
+    const { num, den } = this.#media.stream.timeBase;
+    this.#seekTo(BigInt(Math.floor(((seconds + this.#origin) * den) / num)));
+    this.#seeked = true;
+  }
+
+  #seekTo(timestamp: bigint): void {
+    const { format, stream, decoder } = this.#media;
+    format.seekFrameSync(stream.index, timestamp, AVSEEK_FLAG_BACKWARD);
+    decoder.flushBuffers();
+  }
+
+  #decodePackets(): void {
+    const { format, stream, decoder } = this.#media;
+    for (let errors = 0; errors <= MAX_READ_ERRORS; ) {
+      const read = format.readFrameSync(this.#packet);
+      if (read === AVERROR_ENOMEM) throw outOfMemory();
+      if (read === AVERROR_EOF) break;
+      errors = read < 0 ? errors + 1 : 0;
+      this.#unreadable = read < 0;
+      if (read < 0) continue;
+      if (this.#packet.streamIndex === stream.index) this.#decodePacket();
+      this.#packet.unref();
+    }
+    decoder.sendPacketSync(null);
+    this.#takeFrames();
+  }
+
+  #decodePacket(): void {
+    const sent = this.#media.decoder.sendPacketSync(this.#packet);
+    if (sent === AVERROR_ENOMEM) throw outOfMemory();
+    if (sent < 0 && sent !== AVERROR_EAGAIN) this.#markDamage();
+    this.#takeFrames();
+  }
+
+  #takeFrames(): void {
+    for (;;) {
+      const received = this.#media.decoder.receiveFrameSync(this.#frame);
+      if (received === AVERROR_EAGAIN || received === AVERROR_EOF) return;
+      if (received === AVERROR_ENOMEM) throw outOfMemory();
+      if (received < 0) {
+        this.#markDamage();
+        return;
+      }
+      if (this.#frame.decodeErrorFlags !== 0) this.#markDamage();
+      else this.#takeFrame(this.#frame);
+      this.#frame.unref();
+    }
+  }
+
+  #markDamage(): void {
+    this.#damaged = true;
+    const { pts, duration } = this.#packet;
+    if (pts !== AV_NOPTS_VALUE) this.#damageEnd = this.#secondsOf(pts + duration);
+  }
+
+  #takeFrame(frame: Frame): void {
+    const format = formatOf(frame);
+    const samples = frame.nbSamples;
+    if (samples <= 0 || format.sampleRate <= 0) return;
+
+    const start = this.#placeOf(frame);
+    if (start !== this.#next || !this.#format || !sameFormat(format, this.#format)) {
+      this.#endRun();
+      this.#bridge(start / format.sampleRate);
+    }
+    this.#hasAudio = true;
+    this.#damaged = false;
+    this.#format = format;
+    this.#next = start + samples;
+    const end = this.#next / format.sampleRate;
+    this.#checkLength(end);
+    this.#reportProgress(end);
+
+    if (end < this.#job.startSample / this.#job.sampleRate - RUN_UP_SECONDS) {
+      this.#timeline.silenceTo(Math.round(end * this.#job.sampleRate));
+      return;
+    }
+    this.#run ??= new Resampler(format, this.#job.sampleRate, start, (at, pcm) =>
+      this.#timeline.write(at, pcm),
+    );
+    this.#run.write(planesOf(frame), samples);
+  }
+
+  /** The sample that the frame begins with, counted from the start of the file at the frame's rate. */
+  #placeOf(frame: Frame): number {
+    const rate = frame.sampleRate;
+    const expected = this.#next === undefined ? undefined : this.#next / this.#format!.sampleRate;
+    const stated = frame.bestEffortTimestamp;
+    if (expected === undefined) {
+      return stated === AV_NOPTS_VALUE ? 0 : Math.round(Math.max(0, this.#secondsOf(stated)) * rate);
+    }
+    const contiguous = Math.round(expected * rate);
+    if (stated === AV_NOPTS_VALUE) return contiguous;
+
+    const seconds = this.#secondsOf(stated);
+    const ahead = seconds - expected;
+    if (ahead < -MAX_JUMP_BACK_SECONDS || !this.#isPlausible(seconds, ahead)) {
+      this.#shift -= ahead;
+      return contiguous;
+    }
+    // What overlaps is appended, never dropped: no audio may be lost to untidy timestamps.
+    return ahead > TIMESTAMP_SLACK_SECONDS ? Math.round(seconds * rate) : contiguous;
+  }
+
+  #isPlausible(seconds: number, ahead: number): boolean {
+    const { claimedDurationMs } = this.#media.info;
+    if (claimedDurationMs === undefined) return ahead <= MAX_JUMP_AHEAD_SECONDS;
+    return ahead <= MAX_JUMP_BACK_SECONDS || seconds * 1000 <= claimedDurationMs;
+  }
+
+  #secondsOf(pts: bigint): number {
+    const { num, den } = this.#media.stream.timeBase;
+    return (Number(pts) * num) / den - this.#origin + this.#shift;
+  }
+
+  /** Lets time pass up to `seconds`, where the next run begins, and tells of what was lost on the way. */
+  #bridge(seconds: number): void {
+    this.#checkLength(seconds);
+    const { sampleRate } = this.#job;
+    const from = this.#timeline.end;
+    const to = Math.round(seconds * sampleRate);
+    // A track may begin later than the file does, and after a seek nothing is known of what lies before.
+    const isGap = this.#hasAudio
+      ? to - from > SILENT_GAP_SECONDS * sampleRate || this.#damaged
+      : this.#damaged;
+    if (isGap && (this.#hasAudio || !this.#seeked)) this.#timeline.markUndecodable(from, to);
+    this.#timeline.silenceTo(to);
+  }
+
+  #checkLength(seconds: number): void {
+    if (seconds * 1000 <= this.#job.maxDurationMs) return;
+    const hours = this.#job.maxDurationMs / 3_600_000;
+    throw new RejectedAudioError('TOO_LONG', `the audio is longer than the ${hours} hours that are accepted`);
+  }
+
+  #endRun(): void {
+    this.#run?.finish();
+    this.#run = undefined;
+  }
+
+  #reportProgress(seconds: number): void {
+    const now = performance.now();
+    if (now - this.#lastSign < PROGRESS_EVERY_MS) return;
+    this.#lastSign = now;
+    this.#send({ kind: 'progress', decodedMs: seconds * 1000 });
+  }
+
+  #finish(): DecodeSummary {
+    if (!this.#hasAudio) {
+      throw new RejectedAudioError('UNDECODABLE', 'no part of the audio track could be decoded');
+    }
+    this.#endRun();
+    const endsDamaged = this.#damaged && !ENDS_IN_JUNK.has(this.#media.info.container);
+    const end = this.#next! / this.#format!.sampleRate;
+    if (endsDamaged && this.#isPlausible(this.#damageEnd, this.#damageEnd - end))
+      this.#bridge(this.#damageEnd);
+    this.#timeline.finish();
+
+    const durationMs = (this.#timeline.end * 1000) / this.#job.sampleRate;
+    return {
+      durationMs,
+      undecodable: this.#timeline.undecodable,
+      truncated: this.#media.cutOff || this.#unreadable || endsDamaged || this.#fallsShort(durationMs),
+    };
+  }
+
+  /** The header promised more than there was. */
+  #fallsShort(durationMs: number): boolean {
+    const { statedMs = 0, info } = this.#media;
+    // FLAC counts its samples; others round, and know nothing of encoder delay.
+    const tolerance = info.container === 'flac' ? 20 : Math.min(1000, Math.max(50, statedMs * 0.01));
+    return statedMs - durationMs > tolerance;
+  }
+}
+
+/** The samples of a frame. In floating-point PCM, what is no number would spread through the resampler's filter. */
+function planesOf(frame: Frame): Buffer[] {
+  const planes = frame.extendedData ?? [];
+  if (frame.format !== AV_SAMPLE_FMT_FLT && frame.format !== AV_SAMPLE_FMT_DBL) return planes;
+  const samples = frame.nbSamples * frame.channelLayout.nbChannels;
+  const View = frame.format === AV_SAMPLE_FMT_FLT ? Float32Array : Float64Array;
+  for (const { buffer, byteOffset } of planes) {
+    const values = new View(buffer as ArrayBuffer, byteOffset, samples);
+    for (let i = 0; i < samples; i++) values[i] = limited(values[i]!);
+  }
+  return planes;
+}
