@@ -72,6 +72,7 @@ describe('register', () => {
       'masters/silence.wav': 'refused',
     });
     expect(registered.code).toBe(1);
+    expect(registered.lines().map(({ state }) => state)).toEqual(['active', 'active', 'active', 'refused']);
     expect(registered.lines().find(({ outcome }) => outcome === 'refused')).toMatchObject({
       reasons: [{ code: 'SILENT' }],
       segments: 0,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import type { Reference } from '../../../functions/core/reference.ts';
+import { Reference } from '../../../functions/core/reference.ts';
 import { Reason } from '../../../functions/core/scan.ts';
 import { Runtime } from '../../runtime.ts';
 import { codeOf, sentenceOf, UsageError } from '../errors.ts';
@@ -20,6 +20,8 @@ export const RegisterReport = z.object({
   /** `existing`: this recording is in the catalogue already. `failed`: it could not be read, or something broke. */
   outcome: z.enum(['admitted', 'existing', 'refused', 'failed']),
   referenceId: z.string().nullable(),
+  /** Of the reference; `failed` where there is none. */
+  state: z.enum([...Reference.shape.state.options, 'failed']),
   reasons: z.array(Reason),
   title: z.string().optional(),
   artist: z.string().optional(),
@@ -150,6 +152,7 @@ function reportOf(path: string, reference: Reference, isNew: boolean): RegisterR
     path,
     outcome: state === 'refused' ? 'refused' : isNew ? 'admitted' : 'existing',
     referenceId,
+    state,
     reasons,
     ...(title !== undefined && { title }),
     ...(artist !== undefined && { artist }),
@@ -164,6 +167,7 @@ const failed = (path: string, reason: Reason): RegisterReport => ({
   path,
   outcome: 'failed',
   referenceId: null,
+  state: 'failed',
   reasons: [reason],
   durationMs: 0,
   segments: 0,
