@@ -88,7 +88,7 @@ describe('arrows point inwards', () => {
     expect(
       strangers(
         importsOf('functions/adapters'),
-        /^functions\/((core|ports|steps|adapters)\/|constants\.ts$|config\.ts$|embed\/protocol\.ts$)/,
+        /^functions\/((core|ports|steps|adapters)\/|constants\.ts$|config\.ts$|embed\/(protocol|model-folder)\.ts$)/,
         /./,
       ),
     ).toEqual([]);
