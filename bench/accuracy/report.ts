@@ -254,7 +254,7 @@ export function chartOf(report: Report): string {
   const panelWidth = cellWidth * LENGTHS.length + 24;
   const firstHard = rows.findIndex(({ group }) => group === 'hard');
   const y = (i: number) => top + i * row + (firstHard >= 0 && i >= firstHard ? 12 : 0);
-  const [width, height] = [left + panels.length * panelWidth, y(rows.length) + 44];
+  const [width, height] = [left + panels.length * panelWidth, y(rows.length) + 58];
 
   const labels = rows.map(
     ({ title }, i) => `<text x="${left - 12}" y="${y(i) + 16}" text-anchor="end">${escaped(title)}</text>`,
@@ -271,7 +271,7 @@ export function chartOf(report: Report): string {
         if (!cell) return '';
         const share = panel.pick(cell);
         const place = `x="${x + c * cellWidth + 1}" y="${y(i) + 1}" width="${cellWidth - 2}" height="${row - 2}"`;
-        return `<rect ${place} rx="3" fill="${colour(share)}"/><text class="${share > 0.55 ? 'onDark' : 'onLight'}" x="${x + (c + 0.5) * cellWidth}" y="${y(i) + 16}" text-anchor="middle">${percent(share)}</text>`;
+        return `<rect ${place} rx="3" fill="${colour(share)}"/><text class="${share > 0.62 ? 'onDark' : 'onLight'}" x="${x + (c + 0.5) * cellWidth}" y="${y(i) + 16}" text-anchor="middle">${percent(share)}</text>`;
       }),
     );
     return [
@@ -282,7 +282,10 @@ export function chartOf(report: Report): string {
     ];
   });
   const queries = Object.values(report.cells)[0]?.[10]?.queries;
-  const foot = `Per cent of ${queries} excerpts a cell; catalogue of ${report.catalogue.hours.toFixed(0)} h. Refrain at its default threshold, others held to 1 % false alarms.`;
+  const foot = [
+    `Per cent of ${queries} excerpts a cell; catalogue of ${report.catalogue.hours.toFixed(0)} h.`,
+    'Refrain at its default threshold, others held to 1 % false alarms.',
+  ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="Accuracy per condition and length of excerpt">
 <style>
 text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -290,7 +293,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .soft { fill: #9198a1 } .onDark { fill: #fff } .onLight { fill: #0b2a33 } }
 </style>
 ${[...labels, ...drawn].join('\n')}
-<text class="soft" x="12" y="${height - 14}">${escaped(foot)}</text>
+${foot.map((line, i) => `<text class="soft" x="12" y="${height - 30 + 18 * i}">${escaped(line)}</text>`).join('\n')}
 </svg>
 `;
 }
@@ -302,7 +305,7 @@ function colour(share: number): string {
     [6, 95, 115],
   ];
   const mix = from!.map((value, i) => Math.round(value + (to![i]! - value) * share ** 1.5));
-  return `rgb(${mix.join(' ')})`;
+  return `#${mix.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
 }
 
 const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
