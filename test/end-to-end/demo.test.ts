@@ -24,7 +24,7 @@ async function runDemo(environment: NodeJS.ProcessEnv = {}) {
 
 describe('npm run demo', () => {
   it('finds what it hid, clears the rest, and says so in plain text to a pipe', {
-    timeout: 180_000,
+    timeout: 300_000,
   }, async () => {
     const { folder, stdout, stderr, exitCode } = await runDemo();
 
