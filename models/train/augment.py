@@ -24,8 +24,11 @@ class Bank:
 
     def __init__(self, name, device):
         index = json.loads((c.CACHE / "features" / f"{name}.json").read_text())
-        data = np.load(c.CACHE / "features" / f"{name}.npy")
-        self.data = torch.from_numpy(np.ascontiguousarray(data.T)).to(device)
+        # Mapped, so that processes on one machine share it.
+        data = np.load(c.CACHE / "features" / f"{name}.npy", mmap_mode="c")
+        self.data = torch.from_numpy(data).to(device)
+        self.speeds = torch.tensor(sorted({t["speed"] for t in index}, key=[t["speed"] for t in index].index), device=device)
+        self.tracks = len(index) // len(self.speeds)  # track t at speed number v is entry v * tracks + t
         self.starts = torch.tensor([t["start"] for t in index], device=device)
         self.lengths = torch.tensor([t["frames"] for t in index], device=device)
 
@@ -37,7 +40,7 @@ class Bank:
 
     def pick(self, count, power=1.0):
         """Tracks by length to some power: below 1 gives short ones more than their share."""
-        return torch.multinomial(self.lengths.float() ** power, count, replacement=True)
+        return torch.multinomial(self.lengths[: self.tracks].float() ** power, count, replacement=True)
 
     def crop(self, count, frames):
         """Powers of random stretches, only the bands that the network sees."""
@@ -105,7 +108,9 @@ class Augment:
 
     # --- what happens to a sound ----------------------------------------------------------------------
     def view(self, track, centre, rate, bands_up, skip=None, skip_at=None):
-        """Music resampled: `rate` source frames per frame, shifted by bands, perhaps with a piece cut out."""
+        """Music resampled: `rate` source frames per frame, shifted by bands, perhaps with a piece cut out.
+
+        The stored speed nearest in pitch is taken; the image is warped by what is left to do."""
         count = len(track)
         total = CONTEXT + self.frames
         t = torch.arange(total, device=self.device)[None] - (CONTEXT + self.frames / 2)
@@ -115,8 +120,13 @@ class Augment:
             # The longer side of the cut stays in place.
             keep_first = (skip_at > 0)[:, None]
             source = source + skip[:, None] * torch.where(keep_first, later.float(), -(~later).float())
-        base = source.floor()
-        share = (source - base)[..., None]
+        stored_up = torch.log2(self.music.speeds) * c.BANDS_PER_OCTAVE
+        nearest = (stored_up[None] - bands_up[:, None]).abs().argmin(1)
+        bands_up = bands_up - stored_up[nearest]
+        track = track + nearest * self.music.tracks
+        stored = source / self.music.speeds[nearest][:, None]
+        base = stored.floor()
+        share = (stored - base)[..., None]
         log = self.music.rows(track, base.long()) * (1 - share) + self.music.rows(track, base.long() + 1) * share
         whole = bands_up.floor()
         part = (bands_up - whole).view(-1, 1, 1)

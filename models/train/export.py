@@ -83,6 +83,7 @@ def main():
     assert difference < 5e-3, difference
     settings = state["settings"]
     music = json.loads((c.CACHE / "features" / "music.json").read_text())
+    music = [t for t in music if t["speed"] == 1]
     hours = sum(t["frames"] for t in music) * c.FRAME_HOP / c.SAMPLE_RATE / 3600
     before = json.loads(card.read_text()) if card.exists() else {}
     document = {

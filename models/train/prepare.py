@@ -1,10 +1,11 @@
 """Decodes music and speech, splits it by package without leaks, and stores band powers for training.
 
-    python prepare.py            resumes; what is there already is kept
+    python prepare.py            decoded sound that is there already is kept
 
 Writes $REFRAIN_CACHE/pcm/<package>/<file>.npy (int16 mono 16 kHz), split.json beside this file, and
-$REFRAIN_CACHE/features/: <name>.npy, log10 band powers [bands, frames] as float16 of everything in a bank
-end to end, and <name>.json, where each track starts. Banks: music (train), validation, speech, effects.
+$REFRAIN_CACHE/features/: <name>.npy, log10 band powers [frames, bands] as float16 of everything in a bank
+end to end, and <name>.json, where each track starts. Banks: music (train, at several speeds), validation,
+speech, effects.
 """
 import hashlib
 import json
@@ -194,15 +195,25 @@ def stream(clips, seed, gap=0.5):
     return np.concatenate(out)
 
 
-def write_bank(name, items, bands):
-    """items: (label, package, function that loads PCM)."""
+def at_speed(pcm, speed):
+    """Played faster or slower, pitch and all."""
+    if speed == 1:
+        return pcm
+    raw = subprocess.run(["ffmpeg", "-v", "error", "-f", "s16le", "-ar", str(round(c.SAMPLE_RATE * speed)), "-ac", "1", "-i", "-",
+                          "-ar", str(c.SAMPLE_RATE), "-f", "s16le", "-"], input=pcm.tobytes(), capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.int16)
+
+
+def write_bank(name, items, bands, speeds=(1.0,)):
+    """items: (label, package, function that loads PCM). All of them at the first speed, then at the next."""
     parts, index, frame = [], [], 0
-    for label, package, load in items:
-        features = bands(load())
-        parts.append(features)
-        index.append({"name": label, "package": package, "start": frame, "frames": features.shape[1]})
-        frame += features.shape[1]
-    save(FEATURES / f"{name}.npy", np.concatenate(parts, 1))
+    for speed in speeds:
+        for label, package, load in items:
+            features = np.ascontiguousarray(bands(at_speed(load(), speed)).T)
+            parts.append(features)
+            index.append({"name": label, "package": package, "speed": speed, "start": frame, "frames": len(features)})
+            frame += len(features)
+    save(FEATURES / f"{name}.npy", np.concatenate(parts))
     (FEATURES / f"{name}.json").write_text(json.dumps(index))
     print(f"{name}: {len(items)} tracks, {frame * c.FRAME_HOP / c.SAMPLE_RATE / 3600:.2f} h", flush=True)
 
@@ -224,7 +235,7 @@ def main():
     def bank(split):
         return [(k[1], k[0], lambda p=p: np.load(p)) for k, p in tracks.items() if split_of[k[0]] == split and k not in removed]
 
-    write_bank("music", bank("train"), bands)
+    write_bank("music", bank("train"), bands, c.SPEEDS)
     write_bank("validation", bank("validation"), bands)
     effects = [p for k, p in files.items() if split_of[k[0]] == "train" and k not in tracks and 0.3 < seconds(p) < 15]
     write_bank("effects", [("effects", "", lambda: stream(effects, 1, 0.2))], bands)
