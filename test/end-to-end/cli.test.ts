@@ -1,7 +1,7 @@
 import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { audioFile, music, temporaryFolder } from '../support/audio.ts';
 import { type CliResult, runCli, startCli } from '../support/cli.ts';
@@ -9,6 +9,8 @@ import { type CliResult, runCli, startCli } from '../support/cli.ts';
 // The command line as a user meets it: the real bin, in a process of its own, with the real decoder and model.
 
 const RATE = 16_000;
+/** Each command is a process, on a machine that may be busy with other things. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 const folder = temporaryFolder();
 const at = (...parts: string[]) => join(folder.path, ...parts);
 const store = at('store');
@@ -56,7 +58,7 @@ beforeAll(async () => {
     'Nobody',
     '--jsonl',
   );
-}, 60_000);
+});
 afterAll(() => folder.remove());
 
 describe('register', () => {
