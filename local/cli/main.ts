@@ -5,6 +5,7 @@ import { sentenceOf } from './errors.ts';
 import { EXIT } from './exit.ts';
 import { safe } from './render/text.ts';
 import { addCases, addDecide } from './verbs/cases.ts';
+import { addPlan } from './verbs/plan.ts';
 import { addPolicy } from './verbs/policy.ts';
 import { addQueue } from './verbs/queue.ts';
 import { addReferences } from './verbs/references.ts';
@@ -66,6 +67,7 @@ Examples:
     addDecide,
     addPolicy,
     addQueue,
+    addPlan,
   ]) {
     add(program);
   }
