@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exitCodeOf } from '../../local/cli/exit.ts';
 import { findFiles, looksLikeMedia, skippedWords } from '../../local/cli/files.ts';
-import { renderProgress } from '../../local/cli/progress.ts';
+import { ProgressLine, renderProgress } from '../../local/cli/progress.ts';
 import { parseTimeSpan } from '../../local/cli/time.ts';
 import { temporaryFolder } from '../support/audio.ts';
 
@@ -139,5 +139,42 @@ describe('renderProgress', () => {
     const line = renderProgress({ ...work, path: 'x'.repeat(300) }, { columns, colour: false });
 
     expect(line.length).toBeLessThanOrEqual(columns);
+  });
+});
+
+describe('ProgressLine', () => {
+  const ERASE_LINE = '\r\u001b[K';
+  const streamOf = (isTTY: boolean) => {
+    const written: string[] = [];
+    const stream = { isTTY, columns: 60, write: (text: string) => written.push(text) };
+    return { written, stream: stream as unknown as NodeJS.WriteStream };
+  };
+  const work = { path: 'a.mp3', file: 1, files: 1, heardMs: 1000, totalMs: 2000, elapsedMs: 500 };
+  const screen = { columns: 60, colour: false };
+
+  test('draws over itself on a terminal, within its width, and makes room for other text', () => {
+    const { written, stream } = streamOf(true);
+    const line = new ProgressLine(stream, screen);
+
+    line.show(work);
+    line.clear();
+    line.clear();
+
+    expect(written).toHaveLength(2);
+    const [drawn, cleared] = written;
+    expect(drawn!.startsWith(ERASE_LINE)).toBe(true);
+    expect(drawn).toContain('0:01 of 0:02');
+    expect(drawn!.length - ERASE_LINE.length).toBeLessThan(60);
+    expect(cleared).toBe(ERASE_LINE);
+  });
+
+  test('writes nothing into a pipe', () => {
+    const { written, stream } = streamOf(false);
+    const line = new ProgressLine(stream, screen);
+
+    line.show(work);
+    line.clear();
+
+    expect(written).toEqual([]);
   });
 });
