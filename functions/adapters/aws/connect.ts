@@ -119,7 +119,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
         });
         return response;
       } finally {
-        metrics.publishStoredMetrics();
+        if (metrics.hasStoredMetrics()) metrics.publishStoredMetrics();
       }
     };
 
