@@ -20,19 +20,18 @@ const SPEED_AFTER_MS = 1000;
 
 /** One line that tells how far the work is: `3/35 song.mp3 ━━━━━━────── 1:20 of 3:25 · 310× real time · 0:01 left`. */
 export function renderProgress(work: Work, screen: Screen): string {
-  const { path, file, files, heardMs, totalMs, elapsedMs } = work;
-  const share = totalMs ? Math.min(1, heardMs / totalMs) : 0;
-  const filled = Math.round(share * BAR);
+  const { path, file, files, totalMs, elapsedMs } = work;
+  // The last window reaches beyond the end, and a header may claim too little.
+  const heardMs = Math.min(work.heardMs, totalMs ?? work.heardMs);
+  const filled = totalMs ? Math.round((heardMs / totalMs) * BAR) : 0;
   const bar = totalMs
     ? paint(screen, 'cyan', '━'.repeat(filled)) + paint(screen, 'dim', '─'.repeat(BAR - filled))
     : '';
-  const speed = heardMs / Math.max(1, elapsedMs);
+  const speed = elapsedMs >= SPEED_AFTER_MS ? heardMs / elapsedMs : 0;
   const facts = [
-    totalMs ? `${clock(Math.min(heardMs, totalMs))} of ${clock(totalMs)}` : clock(heardMs),
-    ...(elapsedMs >= SPEED_AFTER_MS ? [`${Math.round(speed)}× real time`] : []),
-    ...(elapsedMs >= SPEED_AFTER_MS && totalMs
-      ? [`${clock((totalMs - heardMs) / Math.max(speed, 0.001))} left`]
-      : []),
+    totalMs ? `${clock(heardMs)} of ${clock(totalMs)}` : clock(heardMs),
+    ...(speed > 0 ? [`${Math.round(speed)}× real time`] : []),
+    ...(speed > 0 && totalMs ? [`${clock((totalMs - heardMs) / speed)} left`] : []),
   ].join(' · ');
   const place = files > 1 ? `${file}/${files} ` : '';
   const room = screen.columns - place.length - (bar ? BAR + 1 : 0) - facts.length - 2;

@@ -131,6 +131,18 @@ describe('renderProgress', () => {
     expect(line).toContain('1:00 of 2:00 · 30× real time · 0:02 left');
   });
 
+  test('never goes beyond the end', () => {
+    const line = renderProgress({ ...work, totalMs: 59_000 }, { columns: 100, colour: false });
+
+    expect(line).toContain('0:59 of 0:59 · 30× real time · 0:00 left');
+  });
+
+  test('promises nothing before anything was heard', () => {
+    const line = renderProgress({ ...work, heardMs: 0, totalMs: 59_000 }, { columns: 100, colour: false });
+
+    expect(line).toMatch(/0:00 of 0:59$/);
+  });
+
   test('promises no end that nobody knows', () => {
     expect(renderProgress(work, { columns: 100, colour: false })).toMatch(/1:00 · 30× real time$/);
   });
