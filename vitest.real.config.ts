@@ -7,7 +7,8 @@ export default defineConfig({
     pool: 'forks',
     // The servers are shared, and two cores are all there is.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // On a machine of their own most tests take a second or two; the patience is for a crowded one.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

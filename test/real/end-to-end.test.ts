@@ -21,7 +21,7 @@ describe('an upload to the uploads bucket', () => {
       const { items } = await deployment.stores.references.list();
       return items.find(({ state }) => state === 'active');
     });
-  }, 120_000);
+  }, 240_000);
 
   it('is preceded by references that were registered the same way, with what a sidecar says', async () => {
     const sidecar = { id: 'other-song', title: 'Other song', owner: 'a label' };

@@ -10,6 +10,7 @@ import { DynamoCaseStore } from '../../../functions/adapters/aws/case-store.ts';
 import type { AwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { DynamoReferenceStore } from '../../../functions/adapters/aws/reference-store.ts';
 import { DynamoScanStore } from '../../../functions/adapters/aws/scan-store.ts';
+import type { TABLES } from '../../../functions/constants.ts';
 import type { ScanRecord } from '../../../functions/core/scan.ts';
 import { bundleFunction } from '../../../infra/bundle.ts';
 import { createBucket, createQueue, createTable, unique } from './aws.ts';
@@ -41,13 +42,18 @@ export interface Deployment {
   /** Receives every event that is published. */
   events: string;
   bus: string;
+  tables: Record<keyof typeof TABLES, string>;
   functions: { scan: string; register: string; embed: string };
   openSearchUrl: string;
   stores: { references: DynamoReferenceStore; scans: DynamoScanStore; cases: DynamoCaseStore };
 }
 
 export interface DeploymentSettings {
+  /** Where the functions find OpenSearch. */
   openSearchUrl?: string;
+  /** Where the test's own process finds it. */
+  directOpenSearchUrl?: string;
+  embedTimeoutSeconds?: number;
   /** Where the functions find AWS; the deployment itself is made on the real server. */
   awsUrl?: string;
   /** More environment for scan and register. */
@@ -86,7 +92,7 @@ function bundled() {
  * tables, the bus.
  */
 export async function deploy(clients: AwsClients, settings: DeploymentSettings = {}): Promise<Deployment> {
-  const { maxReceives = 3, visibilitySeconds = 60, scanTimeoutSeconds = 60 } = settings;
+  const { maxReceives = 3, visibilitySeconds = 150, scanTimeoutSeconds = 120 } = settings;
   const code = await bundled();
   const [uploads, references, evidence] = await Promise.all([
     createBucket(clients),
@@ -106,7 +112,7 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
   const embed = await createFunction(
     clients,
     { 'lambda.mjs': settings.embedCode ?? EMBED_CODE },
-    { environment: { REFRAIN_MODEL_DIR: MODEL_DIR }, timeoutSeconds: 30 },
+    { environment: { REFRAIN_MODEL_DIR: MODEL_DIR }, timeoutSeconds: settings.embedTimeoutSeconds ?? 30 },
   );
   const environment = {
     AWS_ENDPOINT_URL: settings.awsUrl ?? inject('awsUrl'),
@@ -161,6 +167,7 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
     reviewQueue,
     events,
     bus,
+    tables,
     functions: { scan, register, embed },
     openSearchUrl: settings.openSearchUrl ?? inject('openSearchUrl'),
     stores: {

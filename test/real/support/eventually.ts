@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export async function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined>,
-  timeoutMs = 45_000,
+  timeoutMs = 120_000,
 ): Promise<T> {
   for (const end = Date.now() + timeoutMs; Date.now() < end; await sleep(200)) {
     const answer = await ask();
