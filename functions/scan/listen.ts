@@ -62,8 +62,10 @@ export async function listen(
       await forEachConcurrently(windows, settings.concurrentWindows, async (window) => {
         if (stored.windows.has(window.index)) return;
         const record = await searchWindow(window, deps);
-        await scans.putWindow(scanId, pass.number * WINDOWS_PER_PASS + window.index, encodeWindow(record));
-        stored.windows.set(window.index, record);
+        const data = encodeWindow(record);
+        await scans.putWindow(scanId, pass.number * WINDOWS_PER_PASS + window.index, data);
+        // As a later run would read it: a scan that was broken off gives the very same verdict.
+        stored.windows.set(window.index, decodeWindow(data));
         run.onProgress?.({
           upload,
           heardMs: grid.startMs(window.firstSegment + settings.windowSegments) / pass.speed,
