@@ -44,9 +44,13 @@ export async function prepare(
 ): Promise<Questions> {
   const { split, insiders, outsiders } = protocol;
   const wanted = CONDITIONS.filter(({ id }) => !size.conditions || size.conditions.includes(id));
-  const positives: Recipe[] = [];
+  const byCondition = [];
   for (const condition of wanted)
-    positives.push(...(await drawRecipes(condition, insiders, size.perCell, split)));
+    byCondition.push(await drawRecipes(condition, insiders, size.perCell, split));
+  // A run that is broken off has rendered a part of every cell, and a smaller run finds all of its queries.
+  const positives = Array.from({ length: size.perCell }, (_, i) =>
+    byCondition.map((recipes) => recipes[i]!),
+  ).flat();
   const negatives = await drawNegatives(outsiders, size.negatives, split);
 
   const counted = counter(say, 'rendered', positives.length + negatives.length);
