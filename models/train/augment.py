@@ -144,7 +144,7 @@ class Augment:
         return a + b + 2 * torch.sqrt(a * b) * phase * 0.95
 
     def room(self, power, rt60, direct_db):
-        """Exponential tails, shorter in the treble, that fluctuate as diffuse sound does."""
+        """Exponential tails, shorter in the treble, and their interference with the direct sound."""
         high = rt60 * self.uniform(0.35, 1.0, len(rt60))
         per_band = rt60[:, None] + (high - rt60)[:, None] * (self.band / c.BANDS)
         decay = 10 ** (-6 * c.FRAME_HOP / c.SAMPLE_RATE / per_band)
@@ -152,9 +152,15 @@ class Augment:
         for frame in power.unbind(1):
             tails.append(tail)
             tail = tail * decay + frame
-        wet = torch.stack(tails, 1) * (1 - decay)[:, None] * self.fluctuation(len(power), power.shape[1])
-        early = self.curve(len(power), torch.full_like(rt60, 4.0))
-        return power * early * db(direct_db).view(-1, 1, 1) + wet
+        # A held tone meets one fixed gain per band, a random sum of reflections; noisy sounds fluctuate.
+        count, frames = power.shape[:2]
+        tonal = self.uniform(0, 1, count).view(-1, 1, 1)
+        gain = tonal * self.fluctuation(count, 1) + (1 - tonal) * self.fluctuation(count, frames)
+        wet = torch.stack(tails, 1) * (1 - decay)[:, None] * gain
+        early = self.curve(count, torch.full_like(rt60, 4.0))
+        dry = power * early * db(direct_db).view(-1, 1, 1)
+        phase = torch.cos(2 * math.pi * torch.rand_like(power[:, :1])) * self.coherence
+        return dry + wet + 2 * torch.sqrt(dry * wet) * phase * tonal * 0.9
 
     def codec(self, power, depth_db, low_pass):
         """Lossy coding: what a neighbour masks is dropped or turned to noise; the treble may go."""
@@ -209,7 +215,7 @@ class Augment:
         corresponds &= audible
         column = torch.arange(self.columns, device=self.device) * c.COLUMN_FRAMES
         position = (music.starts[track] + centre)[:, None] + column
-        return self.reference(clean), upload, clean.transpose(1, 2), position, corresponds
+        return self.reference(clean.clone()), upload, clean.transpose(1, 2), position, corresponds
 
     def reference(self, power):
         """References are masters; some come as lossy files or a little equalised."""

@@ -50,7 +50,7 @@ TRAIN_VOICES = [
 MIN_TRACK_SECONDS = 20.0
 # Training music is also stored resampled. An image shifted by whole bands is not what the front end sees of shifted
 # music (its windows have the same length in every band): cosine 0.84 to the real thing, against 0.97 for tempo.
-SPEEDS = (1.0, 0.84, 0.875, 0.915, 0.957, 1.045, 1.092, 1.142, 1.19)
+SPEEDS = (1.0, 0.875, 0.915, 1.092, 1.142)
 
 
 @dataclass
@@ -65,8 +65,6 @@ class Training:
     weight_decay: float = 0.02
     warmup: int = 200
     temperature: float = 0.055
-    queue: int = 6144  # clean embeddings of recent batches, as further negatives
-    queue_from: int = 500  # steps before the queue is used: early embeddings move too fast
     same_music: float = 0.9  # clean images that correlate above this are the same music: not negatives
     ema: float = 0.998
     hard_from: float = 0.3  # difficulty at the first step, and

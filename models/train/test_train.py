@@ -11,7 +11,7 @@ import config as c
 from augment import Bank
 from export import export_onnx, parity
 from model import SEGMENT_SAMPLES, Fingerprint, FrontEnd, LevelFree
-from train import Queue, contrastive, describe
+from train import contrastive, describe
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,10 @@ def test_a_tone_lands_in_its_band_and_pitch_is_a_translation():
 
 def test_the_right_pairs_lower_the_loss():
     settings = c.Training(columns=3)
-    queue = Queue(0)
     image = torch.rand(4, c.BANDS, 103)
     described = describe(image, 3)
     one = torch.nn.functional.normalize(torch.randn(12, c.DIMENSION), dim=1)
     keep, position = torch.ones(12, dtype=torch.bool), torch.arange(12) * 100
-    right, hits = contrastive(one, one, described, position, keep, queue, settings)
-    wrong, _ = contrastive(one, one.roll(6, 0), described, position, keep, queue, settings)
+    right, hits = contrastive(one, one, described, position, keep, settings)
+    wrong, _ = contrastive(one, one.roll(6, 0), described, position, keep, settings)
     assert hits == 1 and right < wrong
