@@ -30,10 +30,15 @@ import type { Database, Row } from '../store/database.ts';
 import { StoreError } from '../store/errors.ts';
 import { type Neighbours, nearest, Shard, searchExactly } from '../store/shard.ts';
 
-/** Up to so many rows are compared one by one (5 ms for 40 queries) before a graph is worth its building. */
-const EXACT_ROWS = 4096;
-/** A shard with so many rows takes no more (18 hours at two segments a second): it is never written again. */
-const SHARD_ROWS = 131_072;
+export interface CatalogueLimits {
+  /** Up to so many rows are compared one by one (5 ms for 40 queries) before a graph is worth its building. */
+  exactRows: number;
+  /** A shard with so many rows takes no more (36 hours at two segments a second): it is never written again. */
+  shardRows: number;
+}
+
+export const DEFAULT_LIMITS: CatalogueLimits = { exactRows: 4096, shardRows: 262_144 };
+
 /** A growing shard is written when it grew by this share; what is newer is indexed again after a crash. */
 const WRITE_GROWTH = 0.25;
 /** A shard of which less than this is left is built anew. */
@@ -84,6 +89,7 @@ export class LocalCatalogue implements Catalogue {
   readonly #model: Pick<ModelManifest, 'id' | 'dimension'>;
   readonly #writable: boolean;
   readonly #log: Pick<Log, 'info' | 'warn'>;
+  readonly #limits: CatalogueLimits;
 
   /** What the fields below were made from; -1 = nothing yet. */
   #generation = -1;
@@ -100,13 +106,14 @@ export class LocalCatalogue implements Catalogue {
     db: Database,
     folder: string,
     model: Pick<ModelManifest, 'id' | 'dimension'>,
-    options: { mode: 'read' | 'write'; log: Pick<Log, 'info' | 'warn'> },
+    options: { mode: 'read' | 'write'; log: Pick<Log, 'info' | 'warn'>; limits?: Partial<CatalogueLimits> },
   ) {
     this.#db = db;
     this.#folder = folder;
     this.#model = model;
     this.#writable = options.mode === 'write';
     this.#log = options.log;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
   }
 
   async add(referenceId: string, { segments, vectors }: SegmentVectors): Promise<void> {
@@ -139,7 +146,7 @@ export class LocalCatalogue implements Catalogue {
 
     // Indexing keeps pace with adding, so that closing after a thousand references takes no minute.
     this.#added += rows;
-    if (this.#added > EXACT_ROWS) await this.#exclusively(() => this.#follow());
+    if (this.#added > this.#limits.exactRows) await this.#exclusively(() => this.#follow());
   }
 
   async remove(referenceId: string): Promise<number> {
@@ -201,7 +208,7 @@ export class LocalCatalogue implements Catalogue {
     if (!this.#writable) return;
     await this.#exclusively(async () => {
       for (const shard of this.#shards) {
-        if (shard.graph.size - shard.written > EXACT_ROWS) this.#write(shard);
+        if (shard.graph.size - shard.written > this.#limits.exactRows) this.#write(shard);
       }
       if (this.#shards.length > 0) this.#removeForeignFiles();
     });
@@ -275,7 +282,7 @@ export class LocalCatalogue implements Catalogue {
 
     if (isFirst) this.#removeForeignFiles();
     this.#dropHollowShards();
-    if (this.#loose.rows.length > EXACT_ROWS) await this.#indexLoose();
+    if (this.#loose.rows.length > this.#limits.exactRows) await this.#indexLoose();
   }
 
   #readBlocks(): LiveBlock[] {
@@ -396,7 +403,7 @@ export class LocalCatalogue implements Catalogue {
     this.#loose = NOTHING_LOOSE;
     for (const shard of this.#shards) {
       const { size } = shard.graph;
-      const isFull = size >= SHARD_ROWS && size > shard.written;
+      const isFull = size >= this.#limits.shardRows && size > shard.written;
       if (isFull || size > shard.written * (1 + WRITE_GROWTH)) this.#write(shard);
     }
   }
@@ -404,7 +411,7 @@ export class LocalCatalogue implements Catalogue {
   #shardFor(block: LiveBlock): OpenShard {
     const next = firstIndex(this.#shards, ({ graph }) => graph.firstRow > block.firstRow);
     const before = this.#shards[next - 1];
-    if (before && before.graph.size < SHARD_ROWS) return before;
+    if (before && before.graph.size < this.#limits.shardRows) return before;
     const shard = { graph: new Shard(this.#model.dimension, block.firstRow), written: 0, live: 0 };
     this.#shards.splice(next, 0, shard);
     return shard;

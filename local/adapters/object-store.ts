@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { access, realpath, stat } from 'node:fs/promises';
+import { open, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, posix, sep } from 'node:path';
 import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
@@ -54,7 +53,7 @@ export class LocalObjectStore implements ObjectStore {
       const path = await this.#pathOf(object);
       const stats = await stat(path, { bigint: true });
       if (!stats.isFile()) throw new ObjectNotFoundError(`A file at ${name(object)}`);
-      await access(path, constants.R_OK);
+      await (await open(path)).close();
       const etag = `${stats.size.toString(16)}-${stats.mtimeNs.toString(16)}-${stats.ino.toString(16)}`;
       if (object.versionId !== undefined || (object.etag !== undefined && object.etag !== etag)) {
         throw new ObjectNotFoundError(`This version of ${name(object)}`);
@@ -92,7 +91,10 @@ export class LocalObjectStore implements ObjectStore {
 }
 
 /** Quoted, so that line breaks and the like in keys stay visible. */
-const name = ({ bucket, key }: ObjectVersion) => `${JSON.stringify(key)} in bucket ${JSON.stringify(bucket)}`;
+const name = ({ bucket, key }: ObjectVersion) =>
+  bucket === FILES_BUCKET
+    ? JSON.stringify(key)
+    : `${JSON.stringify(key)} in bucket ${JSON.stringify(bucket)}`;
 
 function translate(error: unknown, object: ObjectVersion): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

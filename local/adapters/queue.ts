@@ -8,8 +8,6 @@ import { StoreError } from '../store/errors.ts';
 export interface QueueOptions {
   /** A message that was received this often and never deleted goes to the dead letters. Default 5. */
   maxReceives?: number;
-  /** Name of the queue for the dead letters. Default: the queue's own name with `-dlq`. */
-  deadLetters?: string;
   now?: () => number;
 }
 
@@ -25,6 +23,8 @@ export interface ReceiveOptions {
 
 /** Messages longer than this are refused, as SQS does, bytes. */
 const LARGEST_BODY = 1024 * 1024;
+/** What the queue for the dead letters of a queue is called. Dead letters themselves never die. */
+const DEAD_LETTERS = '-dlq';
 /** While waiting: how often to look for messages that became visible, ms. */
 const POLL_MS = 50;
 
@@ -39,15 +39,11 @@ export class LocalQueue implements QueueSender {
   readonly #maxReceives: number;
   readonly #now: () => number;
 
-  constructor(
-    db: Database,
-    name: string,
-    { maxReceives = 5, deadLetters = `${name}-dlq`, now = Date.now }: QueueOptions = {},
-  ) {
+  constructor(db: Database, name: string, { maxReceives = 5, now = Date.now }: QueueOptions = {}) {
     this.#db = db;
     this.name = name;
-    this.deadLetters = deadLetters;
-    this.#maxReceives = maxReceives;
+    this.deadLetters = name + DEAD_LETTERS;
+    this.#maxReceives = name.endsWith(DEAD_LETTERS) ? Number.MAX_SAFE_INTEGER : maxReceives;
     this.#now = now;
   }
 

@@ -8,7 +8,7 @@ import { StoreError } from '../store/errors.ts';
 import { checkSchema, migrate } from '../store/schema.ts';
 import { announceHolder, describeHolder, forgetHolder, WriterLock } from '../store/writer-lock.ts';
 import { LocalCaseStore } from './case-store.ts';
-import { LocalCatalogue } from './catalogue.ts';
+import { type CatalogueLimits, LocalCatalogue } from './catalogue.ts';
 import { LocalEventBus } from './event-bus.ts';
 import { LocalObjectStore } from './object-store.ts';
 import { giveBackReceived, LocalQueue, type QueueOptions } from './queue.ts';
@@ -20,6 +20,8 @@ export interface StoreOptions {
   mode: 'read' | 'write';
   /** Folders that stand for buckets, besides `files`, whose keys are absolute paths. */
   buckets?: Readonly<Record<string, string>>;
+  /** When the catalogue builds and closes its index files; the defaults are measured. */
+  limits?: Partial<CatalogueLimits>;
   /** Told of what was noticed and healed. */
   log?: Pick<Log, 'info' | 'warn'>;
 }
@@ -52,7 +54,7 @@ const SILENT: Pick<Log, 'info' | 'warn'> = { info() {}, warn() {} };
  * @throws StoreError, see its codes
  */
 export async function openStore(folder: string, options: StoreOptions): Promise<Store> {
-  const { mode, buckets, log = SILENT } = options;
+  const { mode, buckets, limits = {}, log = SILENT } = options;
   const path = resolve(folder);
   const { db, lock } =
     mode === 'write' ? openForWriting(path) : { db: openForReading(path), lock: undefined };
@@ -83,7 +85,7 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
   const catalogueOf = ({ id, dimension }: Pick<ModelManifest, 'id' | 'dimension'>): Catalogue => {
     let catalogue = catalogues.get(id);
     if (!catalogue) {
-      catalogue = new LocalCatalogue(db, join(path, 'index', id), { id, dimension }, { mode, log });
+      catalogue = new LocalCatalogue(db, join(path, 'index', id), { id, dimension }, { mode, log, limits });
       catalogues.set(id, catalogue);
     }
     return catalogue;
