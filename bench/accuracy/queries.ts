@@ -44,7 +44,7 @@ export async function prepare(
 ): Promise<Questions> {
   const { split, insiders, outsiders } = protocol;
   const wanted = CONDITIONS.filter(({ id }) => !size.conditions || size.conditions.includes(id));
-  const byCondition = [];
+  const byCondition: Recipe[][] = [];
   for (const condition of wanted)
     byCondition.push(await drawRecipes(condition, insiders, size.perCell, split));
   // A run that is broken off has rendered a part of every cell, and a smaller run finds all of its queries.
