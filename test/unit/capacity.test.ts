@@ -22,9 +22,14 @@ describe('a capacity plan', () => {
 
   it('adds up', () => {
     const plan = planCapacity(load, usual);
-    const parts = plan.chosen.usdPerMonth + plan.lambda.usdPerMonth + plan.other.reduce((sum, { usdPerMonth }) => sum + usdPerMonth, 0);
+    const parts =
+      plan.chosen.usdPerMonth +
+      plan.lambda.usdPerMonth +
+      plan.other.reduce((sum, { usdPerMonth }) => sum + usdPerMonth, 0);
     expect(plan.usdPerMonth).toBeCloseTo(parts);
-    expect(plan.usdPerThousandScannedHours).toBeCloseTo((plan.usdPerMonth / ((10_000 * 30.4 * 5) / 60)) * 1000);
+    expect(plan.usdPerThousandScannedHours).toBeCloseTo(
+      (plan.usdPerMonth / ((10_000 * 30.4 * 5) / 60)) * 1000,
+    );
   });
 
   it('grows with the queries when the catalogue is small', () => {

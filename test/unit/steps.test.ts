@@ -85,7 +85,7 @@ describe('a stored window', () => {
       hits: window.hits,
       undecodable: window.undecodable,
     });
-    restored.vectors.forEach((value, i) => expect(Math.abs(value - window.vectors[i]!)).toBeLessThan(0.005));
+    for (const [i, value] of restored.vectors.entries()) expect(value).toBeCloseTo(window.vectors[i]!, 2);
     expect(joinWindows([restored, restored], 2).hits).toHaveLength(6);
   });
 });
