@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { type EncodeOptions, encodeAudio } from '../../functions/adapters/media/encode.ts';
+import type { DecodeOptions, Decoder, PcmBlock } from '../../functions/ports/decoder.ts';
 
 export { type AudioFormat, encodeAudio } from '../../functions/adapters/media/encode.ts';
 
@@ -25,12 +27,13 @@ export function seededRandom(seed: number): () => number {
 
 /**
  * Mono audio that is never silent and never repeats: plucked notes at random pitches over a little noise. It survives
- * lossy codecs, and correlates sharply with itself at one position only. The same seed gives the same audio.
+ * lossy codecs, and correlates sharply with itself at one position only. The same seed gives the same
+ * tune at every rate.
  */
 export function music(seconds: number, sampleRate = 16_000, seed = 1): Float32Array {
   const random = seededRandom(seed);
-  const pcm = new Float32Array(Math.round(seconds * sampleRate));
-  for (let i = 0; i < pcm.length; i++) pcm[i] = 0.01 * (random() - 0.5);
+  const noise = seededRandom(seed + 1);
+  const pcm = Float32Array.from({ length: Math.round(seconds * sampleRate) }, () => 0.01 * (noise() - 0.5));
   for (let start = 0; start < seconds; start += 0.05 + 0.2 * random()) {
     const hertz = 110 * 2 ** (Math.floor(random() * 48) / 12);
     pluck(pcm, sampleRate, start, hertz, 0.05 + 0.1 * random());
@@ -63,4 +66,51 @@ export function sine(seconds: number, sampleRate: number, hertz: number, amplitu
 export function audioFile(path: string, pcm: Float32Array | Float32Array[], options: EncodeOptions): string {
   encodeAudio(path, Array.isArray(pcm) ? pcm : [pcm], options);
   return path;
+}
+
+/** Everything that a decoder makes of a file, in one piece. */
+export async function decodeAll(path: string, options: DecodeOptions, decoder: Decoder = new MediaDecoder()) {
+  const { info, blocks, summary } = await decoder.open(path, options);
+  const parts: PcmBlock[] = [];
+  for await (const block of blocks) parts.push(block);
+  const pcm = new Float32Array(parts.reduce((sum, part) => sum + part.pcm.length, 0));
+  const first = parts[0]?.startSample ?? 0;
+  for (const part of parts) pcm.set(part.pcm, part.startSample - first);
+  return { info, pcm, startSample: first, blocks: parts, summary: await summary };
+}
+
+/**
+ * By how many samples a stretch of `heard` lies later than it does in `original`: the peak of the cross-correlation
+ * within `reach` samples to both sides.
+ */
+export function lagOf(
+  heard: Float32Array,
+  original: Float32Array,
+  at: number,
+  { length = 4000, reach = 800 } = {},
+): number {
+  let best = { lag: Number.NaN, similarity: -Infinity };
+  for (let lag = -reach; lag <= reach; lag++) {
+    let product = 0;
+    let energy = 1e-9;
+    for (let i = 0; i < length; i++) {
+      const sample = heard[at + lag + i] ?? 0;
+      product += sample * original[at + i]!;
+      energy += sample * sample;
+    }
+    const similarity = product / Math.sqrt(energy);
+    if (similarity > best.similarity) best = { lag, similarity };
+  }
+  return best.lag;
+}
+
+/** How far `actual` is from `expected`, in dB below the level of `expected`: -60 is one part in a thousand. */
+export function differenceDb(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let energy = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += ((actual[i] ?? 0) - expected[i]!) ** 2;
+    energy += expected[i]! ** 2;
+  }
+  return 10 * Math.log10((difference + 1e-20) / (energy + 1e-20));
 }

@@ -15,8 +15,11 @@ import type { DecodeJob, Message } from './messages.ts';
 import { formatOf, type PcmFormat, Resampler, sameFormat } from './resampler.ts';
 import { limited, Timeline } from './timeline.ts';
 
-/** Timestamps may be off the count of samples by so much before it counts as a gap: MKV rounds them to 1 ms. */
-const TIMESTAMP_SLACK_SECONDS = 0.01;
+/**
+ * Timestamps may be so far ahead of the count of samples before it counts as a gap: recorders write them as they come,
+ * MKV rounds them to 1 ms, and FFmpeg guesses the first Vorbis packet of a page 10 ms late.
+ */
+const TIMESTAMP_SLACK_SECONDS = 0.03;
 
 /** A longer gap is told as undecodable even if no decoder complained. */
 const SILENT_GAP_SECONDS = 0.1;
@@ -109,6 +112,15 @@ export class Decoding {
     decoder.flushBuffers();
   }
 
+  /** A seek that led beyond what is wanted is taken back: the file is decoded from its start. */
+  #missedSeek(seconds: number): boolean {
+    const wanted = this.#job.startSample / this.#job.sampleRate;
+    if (!this.#seeked || this.#hasAudio || seconds <= wanted) return false;
+    this.#seeked = false;
+    this.#seekTo(0n);
+    return true;
+  }
+
   #decodePackets(): void {
     const { format, stream, decoder } = this.#media;
     for (let errors = 0; errors <= MAX_READ_ERRORS; ) {
@@ -159,6 +171,7 @@ export class Decoding {
     if (samples <= 0 || format.sampleRate <= 0) return;
 
     const start = this.#placeOf(frame);
+    if (this.#missedSeek(start / format.sampleRate)) return;
     if (start !== this.#next || !this.#format || !sameFormat(format, this.#format)) {
       this.#endRun();
       this.#bridge(start / format.sampleRate);
@@ -199,7 +212,7 @@ export class Decoding {
       return contiguous;
     }
     // What overlaps is appended, never dropped: no audio may be lost to untidy timestamps.
-    return ahead > TIMESTAMP_SLACK_SECONDS ? Math.round(seconds * rate) : contiguous;
+    return ahead > (this.#damaged ? 0 : TIMESTAMP_SLACK_SECONDS) ? Math.round(seconds * rate) : contiguous;
   }
 
   #isPlausible(seconds: number, ahead: number): boolean {

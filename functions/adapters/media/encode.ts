@@ -5,6 +5,7 @@ import {
   AV_LOG_ERROR,
   AV_PIX_FMT_RGB24,
   AV_PIX_FMT_YUV420P,
+  AV_SAMPLE_FMT_FLT,
   AV_SAMPLE_FMT_FLTP,
   AVERROR_EAGAIN,
   AVERROR_EOF,
@@ -48,6 +49,9 @@ const FORMATS = {
   caf: { muxer: 'caf', codec: 'pcm_s16be' },
 } as const;
 export type AudioFormat = keyof typeof FORMATS;
+
+/** node-av 6.1 hands at most so many planes to FFmpeg; one more overruns its array and crashes. */
+const MAX_PLANES = 8;
 
 export interface EncodeOptions {
   format: AudioFormat;
@@ -106,13 +110,16 @@ export class AudioEncoder {
     if (options.picture) this.#picture = pictureTrack(this.#muxer, options.format, options.picture);
 
     const { context } = this.#audio;
+    if (context.channels > MAX_PLANES && avSampleFmtIsPlanar(context.sampleFormat)) {
+      throw new Error(`${codec.name} cannot be given more than ${MAX_PLANES} channels here`);
+    }
     check(
       this.#resampler.allocSetOpts2(
         context.channelLayout,
         context.sampleFormat,
         context.sampleRate,
         avChannelLayoutDefault(channels),
-        AV_SAMPLE_FMT_FLTP,
+        AV_SAMPLE_FMT_FLT,
         options.sampleRate,
       ),
       'set up the resampler',
@@ -133,7 +140,7 @@ export class AudioEncoder {
   /** One array of samples per channel, -1..1, all of the same length. */
   write(channels: readonly Float32Array[]): void {
     const samples = channels[0]!.length;
-    this.#resample(channels.map(bytesOf), samples);
+    this.#resample([interleave(channels, samples)], samples);
     this.#encodeWholeFrames();
   }
 
@@ -277,8 +284,15 @@ function nearestRate(codec: Codec, wanted: number): number {
   return rates.length === 0 ? wanted : (rates.find((rate) => rate >= wanted) ?? rates.at(-1)!);
 }
 
-const bytesOf = (samples: Float32Array): Buffer =>
-  Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength);
+/** One sample of each channel after the other: node-av 6.1 crashes on more than eight channels apart. */
+function interleave(channels: readonly Float32Array[], samples: number): Buffer {
+  const count = channels.length;
+  const mixed = new Float32Array(samples * count);
+  channels.forEach((channel, c) => {
+    for (let i = 0; i < samples; i++) mixed[i * count + c] = channel[i]!;
+  });
+  return Buffer.from(mixed.buffer);
+}
 
 /** Empty sample memory in the codec's format: one buffer per channel, or one for all of them. */
 function planes({ sampleFormat, channels }: CodecContext, samples: number): Buffer[] {

@@ -92,8 +92,8 @@ export class Timeline {
   }
 }
 
-/** -1..1, and silence for what is no number. */
+/** -1..1, and silence for what is no number or infinite. */
 export function limited(sample: number): number {
   if (sample >= -1 && sample <= 1) return sample;
-  return sample > 1 ? 1 : sample < -1 ? -1 : 0;
+  return Number.isFinite(sample) ? Math.sign(sample) : 0;
 }
