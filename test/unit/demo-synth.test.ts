@@ -21,7 +21,8 @@ function loudness(audio: Float32Array): number[] {
   );
 }
 
-describe('the pieces', () => {
+// A minute of music takes half a second to play; on a crowded machine much longer.
+describe('the pieces', { timeout: 120_000 }, () => {
   it.each(PIECES)('$title is a piece of music: 45 to 90 s, full level, no clipping, no hole', (piece) => {
     const audio = render(piece);
 
