@@ -10,11 +10,15 @@ export interface Features {
   contrast: number;
   /** Mean cosine along the line. */
   cosine: number;
-  /** Share of the segments that speak for the match. */
+  /** Share of the segments that speak for the match. Told, not weighed. */
   fill: number;
-  /** Length of the match in the upload. */
+  /** Length of the match in the upload. Told, not weighed. */
   seconds: number;
 }
+
+/** The terms of the logistic. */
+export const TERMS = ['logScore', 'logField', 'contrast', 'cosine'] as const;
+export type Term = (typeof TERMS)[number];
 
 const finite = z.number();
 
@@ -34,8 +38,8 @@ export const Calibration = z.object({
     .default({ at: [0, 1, 2, 3, 4, 5, 6], nats: [-0.7, -0.5, -0.1, 0.7, 1.5, 2.3, 3] }),
   /** The logistic: log-odds = intercept + sum of weight * term. */
   acceptance: z
-    .object({ intercept: finite, weights: z.record(z.string(), finite) })
-    .default({ intercept: -18, weights: { logScore: 5, contrast: 3 } }),
+    .object({ intercept: finite, weights: z.partialRecord(z.enum(TERMS), finite) })
+    .default({ intercept: -18, weights: { logScore: 5, logField: -2, contrast: 6 } }),
   /** A match is reported at this confidence or above. */
   threshold: z.number().min(0).max(1).default(0.5),
 });
@@ -46,14 +50,13 @@ export const calibrationOf = (model: { calibration: Record<string, unknown> }): 
   Calibration.parse(model.calibration);
 
 /** What the logistic sees: features on scales on which they add up. */
-export function termsOf(features: Features): Record<string, number> {
+export function termsOf({ score, field, contrast, cosine }: Features): Record<Term, number> {
   return {
-    logScore: Math.log1p(features.score),
-    logField: Math.log1p(features.field),
-    contrast: Math.min(2, features.contrast),
-    cosine: features.cosine,
-    fill: features.fill,
-    logSeconds: Math.log(Math.max(0.5, features.seconds)),
+    logScore: Math.log1p(Math.max(0, score)),
+    logField: Math.log1p(Math.max(0, field)),
+    // A held note stands out by nothing, a true match by one deviation or more; how much more says little.
+    contrast: Math.min(1, contrast),
+    cosine,
   };
 }
 
@@ -61,6 +64,6 @@ export function termsOf(features: Features): Record<string, number> {
 export function confidenceOf(features: Features, { acceptance }: Calibration): number {
   const terms = termsOf(features);
   let logOdds = acceptance.intercept;
-  for (const [term, weight] of Object.entries(acceptance.weights)) logOdds += weight * (terms[term] ?? 0);
+  for (const term of TERMS) logOdds += (acceptance.weights[term] ?? 0) * terms[term];
   return 1 / (1 + Math.exp(-logOdds));
 }

@@ -8,7 +8,7 @@ import { chain, withoutAliases } from './resolve.ts';
 import { sharpen } from './sharpen.ts';
 import { Similarity, StoredReference } from './similarity.ts';
 import { look, type Trace, traceLine } from './trace.ts';
-import { type Proposal, proposeLines } from './votes.ts';
+import { type Proposal, proposeLines, SCALES } from './votes.ts';
 
 /** The audible segments of an upload: global numbers, ascending; their embeddings; their hits, best first. */
 export interface UploadSegments extends SegmentVectors {
@@ -21,6 +21,12 @@ export interface MatchedSpan extends Extent {
   /** Probability that this is a true match, 0..1. Pieces of one cut-up match share it. */
   confidence: number;
   features: Features;
+}
+
+/** Steps that can be left out, to see what each is worth. */
+export type Step = 'slopes' | 'sharpening' | 'extension' | 'chaining';
+export interface AlignOptions {
+  without?: readonly Step[];
 }
 
 /** A short upload may ask for so many references, and each further minute for a few more. */
@@ -58,13 +64,21 @@ export function align(
   stored: ReadonlyMap<string, SegmentVectors>,
   grid: SegmentGrid,
   calibration: Calibration,
+  { without = [] }: AlignOptions = {},
 ): MatchedSpan[] {
   const references = new Map([...stored].map(([id, vectors]) => [id, new StoredReference(id, vectors)]));
   const similarity = new Similarity(upload, [...references.values()], calibration);
-  const traces = traceAll(proposeLines(upload, grid), upload.segments, references, similarity);
+  const proposals = proposeLines(
+    upload,
+    grid,
+    without.includes('slopes') ? SCALES.map((scale) => ({ ...scale, slopes: [1] })) : SCALES,
+  );
+  const traces = traceAll(proposals, upload.segments, references, similarity, without);
   const field = new Field(traces);
 
-  return chain(withoutAliases(traces))
+  const best = withoutAliases(traces);
+  const matches = without.includes('chaining') ? best.flatMap((trace) => chain([trace])) : chain(best);
+  return matches
     .flatMap(({ traces, score }) => {
       const features = featuresOf(traces, score, field, similarity, grid);
       const confidence = confidenceOf(features, calibration);
@@ -85,6 +99,7 @@ function traceAll(
   segments: Uint32Array,
   references: ReadonlyMap<string, StoredReference>,
   similarity: Similarity,
+  without: readonly Step[],
 ): Trace[] {
   const traces = new Map<string, Trace[]>();
   for (const { referenceId, line, fromRow, toRow } of proposals.toSorted((a, b) => b.votes - a.votes)) {
@@ -93,7 +108,9 @@ function traceAll(
     const known = traces.get(referenceId) ?? [];
     if (known.some((trace) => wasFollowed(line.upload, line.position, trace))) continue;
 
-    const sharp = sharpen(line, fromRow, toRow, segments, reference, similarity);
+    const sharp = without.includes('sharpening')
+      ? line
+      : sharpen(line, fromRow, toRow, segments, reference, similarity);
     let seed = -1;
     let most = 0;
     for (let row = fromRow; row < toRow; row++) {
@@ -105,7 +122,8 @@ function traceAll(
       }
     }
     if (seed < 0) continue;
-    traces.set(referenceId, [...known, traceLine(sharp, seed, segments, reference, similarity)]);
+    const range = without.includes('extension') ? { fromRow, toRow } : undefined;
+    traces.set(referenceId, [...known, traceLine(sharp, seed, segments, reference, similarity, range)]);
   }
   return [...traces.values()].flat();
 }

@@ -24,6 +24,9 @@ const POINTS_FOR_SLOPE = 6;
 /** Residuals beyond this many segments count less and less (Huber). */
 const HUBER = 0.35;
 const ROUNDS = 6;
+/** Speeds outside are scatter, or another recording. */
+const LEAST_SLOPE = 0.7;
+const MOST_SLOPE = 1.45;
 
 /**
  * The robust line through points near a first guess: least squares, reweighted by Huber's rule.
@@ -32,10 +35,11 @@ const ROUNDS = 6;
  * common) whenever the points cannot tell the difference.
  */
 export function fitLine(points: readonly Point[], guess: Line): Line {
-  const freeSlope = points.length >= POINTS_FOR_SLOPE;
-  const free = reweighted(points, guess, freeSlope ? undefined : guess.slope);
-  const couldBeOne = Math.abs(free.slope - 1) <= 2 * slopeError(points, free);
-  return freeSlope && couldBeOne && free.slope !== 1 ? reweighted(points, { ...free, slope: 1 }, 1) : free;
+  const free = points.length >= POINTS_FOR_SLOPE ? reweighted(points, guess) : undefined;
+  const sane = free && free.slope >= LEAST_SLOPE && free.slope <= MOST_SLOPE;
+  const line = sane ? free : reweighted(points, guess, guess.slope);
+  const couldBeOne = line.slope !== 1 && Math.abs(line.slope - 1) <= 2 * slopeError(points, line);
+  return couldBeOne ? reweighted(points, { ...line, slope: 1 }, 1) : line;
 }
 
 function reweighted(points: readonly Point[], guess: Line, fixedSlope?: number): Line {

@@ -5,6 +5,8 @@ import type { Similarity, StoredReference } from './similarity.ts';
 const REACH = 4;
 const SHIFTS = [0, -0.5, 0.5, -1, 1, -1.5, 1.5];
 const SLOPE_CHANGES = [0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03];
+/** Near 1 in slope, 1 itself is tried first. */
+const NEARLY_ONE = 0.06;
 
 /**
  * Moves a voted line to where the stored vectors agree with it most: the evidence of all segments of the block is
@@ -32,9 +34,11 @@ export function sharpen(
 
   let best = line;
   let bestSum = Number.NEGATIVE_INFINITY;
-  for (const change of SLOPE_CHANGES) {
+  const slopes = SLOPE_CHANGES.map((change) => line.slope + change);
+  if (Math.abs(line.slope - 1) <= NEARLY_ONE) slopes.unshift(1);
+  for (const slope of slopes) {
     for (const shift of SHIFTS) {
-      const candidate = { ...line, position: line.position + shift, slope: line.slope + change };
+      const candidate = { ...line, position: line.position + shift, slope };
       let sum = 0;
       for (let row = fromRow; row < toRow; row++) {
         const upload = segments[row]!;

@@ -27,6 +27,12 @@ export interface Trace {
   score: number;
 }
 
+/** Upload rows `[fromRow, toRow)`. */
+export interface RowRange {
+  fromRow: number;
+  toRow: number;
+}
+
 /** The walk gives up when the score has fallen this many nats below its best (X-drop, as in BLAST). */
 const X_DROP = 9;
 /** ... or after so much silence, in segments. */
@@ -45,14 +51,15 @@ export function traceLine(
   segments: Uint32Array,
   reference: StoredReference,
   similarity: Similarity,
+  range: RowRange = { fromRow: 0, toRow: segments.length },
 ): Trace {
   let line = guess;
-  let trace = follow(line, seedRow, segments, reference, similarity);
+  let trace = follow(line, seedRow, segments, reference, similarity, range);
   for (let round = 1; round < ROUNDS; round++) {
     const refined = fitLine(pointsOf(trace), line);
     if (isSame(refined, line, trace)) break;
     line = refined;
-    const again = follow(line, seedRow, segments, reference, similarity);
+    const again = follow(line, seedRow, segments, reference, similarity, range);
     if (again.score < trace.score) break;
     trace = again;
   }
@@ -81,9 +88,10 @@ function follow(
   segments: Uint32Array,
   reference: StoredReference,
   similarity: Similarity,
+  range: RowRange,
 ): Trace {
-  const backward = walk(line, seedRow - 1, -1, segments, reference, similarity);
-  const forward = walk(line, seedRow, 1, segments, reference, similarity);
+  const backward = walk(line, seedRow - 1, -1, segments, reference, similarity, range);
+  const forward = walk(line, seedRow, 1, segments, reference, similarity, range);
   const steps = [...backward.steps.reverse(), ...forward.steps];
   const from = backward.steps.length - backward.bestLength;
   const to = backward.steps.length + forward.bestLength - 1;
@@ -97,6 +105,7 @@ function walk(
   segments: Uint32Array,
   reference: StoredReference,
   similarity: Similarity,
+  { fromRow, toRow }: RowRange,
 ): { steps: Step[]; best: number; bestLength: number } {
   const steps: Step[] = [];
   let correction = 0;
@@ -104,7 +113,7 @@ function walk(
   let best = 0;
   let bestLength = 0;
   let lastHeard = segments[startRow] ?? 0;
-  for (let row = startRow; row >= 0 && row < segments.length; row += direction) {
+  for (let row = startRow; row >= fromRow && row < toRow; row += direction) {
     const upload = segments[row]!;
     const position = positionAt(line, upload) + correction;
     const beyond = direction > 0 ? position > reference.length - 0.5 : position < -0.5;

@@ -9,15 +9,28 @@ export interface Proposal {
   /** The upload rows of the block, `[fromRow, toRow)`. */
   fromRow: number;
   toRow: number;
+  /** Weight of the hits on the line, per square root of the block's rows: comparable between long and short blocks. */
   votes: number;
 }
 
-/** Long enough for several hits, short enough for drifting speeds and short excerpts. */
-const BLOCK_MS = 10_000;
-/** Blocks overlap by half. */
-const BLOCK_STEP_MS = BLOCK_MS / 2;
-/** Neighbouring slopes part by less than a vote bin over half a block: 5.5 % of 5 s is 0.3 s. */
-const SLOPES = [0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5].map((step) => 1.055 ** step);
+/**
+ * Blocks of the upload that vote together, overlapping by half. Short ones for short excerpts and drifting speeds;
+ * long ones for what is so faint that a hit comes only every few seconds. Neighbouring slopes part by a third of a
+ * second over half a block: less than a vote bin.
+ */
+export const SCALES: readonly Scale[] = [
+  { blockMs: 10_000, slopes: slopesBy(0.055, 5) },
+  { blockMs: 40_000, slopes: slopesBy(0.0175, 16) },
+];
+export interface Scale {
+  blockMs: number;
+  slopes: readonly number[];
+}
+function slopesBy(step: number, count: number): number[] {
+  const slopes = [1];
+  for (let i = 1; i <= count; i++) slopes.push((1 + step) ** -i, (1 + step) ** i);
+  return slopes;
+}
 /** A line off the original speed needs this much more votes: it has ten chances to one. */
 const SLOPE_PREFERENCE = 1.05;
 const LINES_PER_BLOCK = 16;
@@ -36,13 +49,25 @@ const APART = 3;
 export function proposeLines(
   upload: { segments: Uint32Array; hits: readonly (readonly Hit[])[] },
   grid: SegmentGrid,
+  scales = SCALES,
 ): Proposal[] {
-  const { segments, hits } = upload;
-  const background = backgroundOf(hits);
-  const blockLength = Math.ceil(BLOCK_MS / grid.hopMs);
-  const blockStep = Math.ceil(BLOCK_STEP_MS / grid.hopMs);
-  const proposals: Proposal[] = [];
+  const background = backgroundOf(upload.hits);
+  const lengthMs = upload.segments.length * grid.hopMs;
+  return scales
+    .filter(({ blockMs }, i) => i === 0 || lengthMs > blockMs / 2)
+    .flatMap((scale) => proposeAt(scale, upload.segments, upload.hits, background, grid));
+}
 
+function proposeAt(
+  { blockMs, slopes }: Scale,
+  segments: Uint32Array,
+  hits: readonly (readonly Hit[])[],
+  background: Float32Array,
+  grid: SegmentGrid,
+): Proposal[] {
+  const blockLength = Math.ceil(blockMs / grid.hopMs);
+  const blockStep = Math.ceil(blockLength / 2);
+  const proposals: Proposal[] = [];
   let fromRow = 0;
   let toRow = 0;
   for (let start = 0; toRow < segments.length; start += blockStep) {
@@ -53,7 +78,7 @@ export function proposeLines(
       continue;
     }
     while (toRow < segments.length && segments[toRow]! < start + blockLength) toRow++;
-    proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow));
+    proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow, slopes));
   }
   return proposals;
 }
@@ -83,6 +108,7 @@ function linesOfBlock(
   background: Float32Array,
   fromRow: number,
   toRow: number,
+  slopes: readonly number[],
 ): Proposal[] {
   const byReference = new Map<string, BlockHits>();
   for (let row = fromRow; row < toRow; row++) {
@@ -105,12 +131,12 @@ function linesOfBlock(
     .sort((a, b) => b.total - a.total)
     .slice(0, REFERENCES_PER_BLOCK)
     .flatMap((group) =>
-      strongestLines(group, middle).map(({ votes, position, slope }) => ({
+      strongestLines(group, middle, slopes).map(({ votes, position, slope }) => ({
         referenceId: group.referenceId,
         line: { upload: middle, position, slope },
         fromRow,
         toRow,
-        votes,
+        votes: votes / Math.sqrt(toRow - fromRow),
       })),
     )
     .sort((a, b) => b.votes - a.votes)
@@ -130,11 +156,15 @@ const votesIn = new Float32Array(BINS);
 const lastVoter = new Int32Array(BINS).fill(-1);
 const lastWeight = new Float32Array(BINS);
 
-function strongestLines({ upload, segment, weight }: BlockHits, middle: number): Peak[] {
+function strongestLines(
+  { upload, segment, weight }: BlockHits,
+  middle: number,
+  slopes: readonly number[],
+): Peak[] {
   const peaks: Peak[] = [];
   const count = upload.length;
   const bin = new Int32Array(count);
-  for (const slope of SLOPES) {
+  for (const slope of slopes) {
     for (let i = 0; i < count; i++) {
       const position = Math.floor(segment[i]! - slope * (upload[i]! - middle));
       bin[i] = position;

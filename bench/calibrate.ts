@@ -1,0 +1,51 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Calibration } from '../functions/core/confidence.ts';
+import { readManifest } from '../functions/embed/model-folder.ts';
+import { OnnxModel } from '../functions/embed/onnx-model.ts';
+import { collect } from './calibrate/collect.ts';
+import { acceptanceOf, answer, chanceOf, evidenceOf, report, thresholdOf } from './calibrate/evaluate.ts';
+
+// npm run bench:calibrate -- [--model models/refrain-fp-1] [--count 32] [--negatives 200] [--write]
+//
+// Fits what turns hits into a probability (`calibration` in model.json) on validation music: how much a cosine says,
+// how much a whole line says, and from which confidence on a match is reported. Nothing of the test split is read.
+
+/** At most so many false alarms per negative query, and per hour of music that is not in the catalogue. */
+const ALARMS_PER_QUERY = 0.001;
+const ALARMS_PER_HOUR = 1 / 20;
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'models/refrain-fp-1' },
+    count: { type: 'string', default: '32' },
+    negatives: { type: 'string', default: '200' },
+    write: { type: 'boolean', default: false },
+  },
+});
+
+const embedder = await OnnxModel.load(options.model, { threads: 2 });
+const say = (line: string) => console.error(line);
+const data = await collect(embedder, Number(options.count), Number(options.negatives), say);
+console.log(`${data.cases.length} queries, ${data.stored.size} references`);
+
+const calibration = Calibration.parse({ chance: chanceOf(data) });
+// The evidence decides which wrong lines are strongest, and they decide the evidence: twice settles it.
+for (let round = 0; round < 2; round++) {
+  calibration.evidence = evidenceOf(data, answer(data, calibration), calibration);
+}
+const answers = answer(data, calibration);
+calibration.acceptance = acceptanceOf(answers);
+calibration.threshold = thresholdOf(answers, calibration, ALARMS_PER_QUERY, ALARMS_PER_HOUR);
+console.log(JSON.stringify(calibration, undefined, 1));
+report(answers, calibration, console.log);
+
+if (options.write) {
+  const path = join(options.model, 'model.json');
+  const { sha256 } = await readManifest(options.model);
+  if (sha256 !== embedder.model.sha256) throw new Error(`${path} changed meanwhile: calibrate again`);
+  const manifest = JSON.parse(await readFile(path, 'utf8'));
+  await writeFile(path, `${JSON.stringify({ ...manifest, calibration }, undefined, 2)}\n`);
+  console.log(`written to ${path}`);
+}

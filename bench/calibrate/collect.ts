@@ -1,0 +1,255 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import { type BatchMatches, Index as Graph, MetricKind, ScalarKind } from 'usearch';
+import type { UploadSegments } from '../../functions/core/alignment/index.ts';
+import { SegmentGrid } from '../../functions/core/segment-grid.ts';
+import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
+import type { Embedder } from '../../functions/ports/embedder.ts';
+import { embedWindow } from '../../functions/steps/embed-window.ts';
+import { windowsOf } from '../../functions/steps/windows.ts';
+import { CACHE, cachedFile, fromInt16, run } from '../accuracy/audio.ts';
+import { CONDITIONS } from '../accuracy/conditions.ts';
+import { drawNegatives, drawRecipes, type Query, type Recipe, render } from '../accuracy/render.ts';
+import { protocolOf, type Track } from '../accuracy/split.ts';
+
+// What calibration looks at: validation music, distorted, asked of a catalogue that holds it (positives) and of one
+// that does not (negatives). The two halves of the validation music take turns in being registered.
+
+/** One query as the matching stage sees it. */
+export interface Case {
+  id: string;
+  condition: string;
+  seconds: number;
+  /** The reference it was cut from; absent for speech, noise and whatever is in neither catalogue. */
+  track?: string;
+  pieces: Query['pieces'];
+  /** Answers of the catalogue that holds the track, where one does. */
+  positive?: UploadSegments;
+  /** Answers of the other catalogue, which does not. */
+  negative?: UploadSegments;
+}
+
+export interface Collected {
+  grid: SegmentGrid;
+  /** Stored vectors of every reference, as the catalogue would return them. */
+  stored: Map<string, SegmentVectors>;
+  cases: Case[];
+}
+
+const nameOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 24);
+const NEIGHBOURS = 20;
+const WINDOW_SEGMENTS = 240;
+
+/** Renders, embeds and searches; whatever was done for this model before is taken from the cache. */
+export async function collect(
+  embedder: Embedder,
+  perCondition: number,
+  negatives: number,
+  say: (line: string) => void,
+): Promise<Collected> {
+  const { model } = embedder;
+  const grid = new SegmentGrid(model);
+  const folder = join(CACHE, 'calibrate', model.sha256.slice(0, 16));
+  await mkdir(folder, { recursive: true });
+  const { insiders, outsiders, distractors } = await protocolOf('validation');
+
+  const embedded = async (path: string): Promise<SegmentVectors> =>
+    cached(join(folder, 'vectors', nameOf(path)), async () =>
+      quantised(await embedFile(path, embedder, grid)),
+    ).then(restored);
+
+  const stored = new Map<string, SegmentVectors>();
+  for (const [i, track] of [...insiders, ...outsiders, ...distractors].entries()) {
+    stored.set(track.id, await embedded(track.path));
+    if (i % 50 === 0) say(`embedded ${i} tracks`);
+  }
+  const halves = [insiders, outsiders].map((half) => ({
+    tracks: half,
+    ids: new Set(half.map(({ id }) => id)),
+    index: new Index([...half, ...distractors], stored, model.dimension),
+  }));
+  say(`indexed ${halves.map(({ index }) => index.size).join(' and ')} segments`);
+
+  const cases: Case[] = [];
+  const ask = async (recipe: Recipe) => {
+    for (const query of await render(recipe)) {
+      const heard = await embedded(query.path);
+      const { id, condition, seconds, pieces } = query;
+      const home = halves.find(({ ids }) => query.track && ids.has(query.track.id));
+      const away = halves.find((half) => half !== home)!;
+      const searched = (index: Index) =>
+        cached(
+          join(
+            folder,
+            'hits',
+            createHash('sha256')
+              .update(`${query.path} ${away === halves[0]} ${index === away.index}`)
+              .digest('hex')
+              .slice(0, 24),
+          ),
+          async () => ({ ...heard, hits: index.search(heard.vectors) }),
+        );
+      cases.push({
+        id,
+        condition,
+        seconds,
+        pieces: home ? pieces : [],
+        ...(query.track && { track: query.track.id }),
+        ...(home && { positive: await searched(home.index) }),
+        negative: await searched(away.index),
+      });
+    }
+  };
+  for (const condition of CONDITIONS) {
+    const recipes = await drawRecipes(
+      condition,
+      [...insiders, ...outsiders].sort(byId),
+      perCondition,
+      'validation',
+      'calibration',
+    );
+    for (const recipe of recipes) await ask(recipe);
+    say(`${condition.title}: ${cases.length} queries so far`);
+  }
+  for (const recipe of await drawNegatives(outsiders, negatives, 'validation')) {
+    if (recipe.source.kind !== 'track') await ask(recipe);
+  }
+  // Whole tracks that are not in the catalogue: what an hour of other music looks like.
+  for (const { tracks, index } of halves) {
+    for (const track of tracks) {
+      const heard = stored.get(track.id)!;
+      const other = halves.find((half) => half.index !== index)!;
+      cases.push({
+        id: `whole/${track.id}`,
+        condition: 'whole',
+        seconds: track.seconds,
+        track: track.id,
+        pieces: [],
+        negative: await cached(join(folder, 'hits', nameOf(`whole ${track.id}`)), async () => ({
+          ...heard,
+          hits: other.index.search(heard.vectors),
+        })),
+      });
+    }
+  }
+  return { grid, stored, cases };
+}
+
+const byId = (a: Track, b: Track) => (a.id < b.id ? -1 : 1);
+
+async function embedFile(path: string, embedder: Embedder, grid: SegmentGrid): Promise<SegmentVectors> {
+  const pcm = await decoded(path, grid.sampleRate);
+  const parts: SegmentVectors[] = [];
+  async function* blocks() {
+    yield { startSample: 0, pcm };
+  }
+  for await (const window of windowsOf(blocks(), grid, WINDOW_SEGMENTS)) {
+    if (window.pcm.length > 0) parts.push(await embedWindow(window, embedder));
+  }
+  return {
+    segments: Uint32Array.from(parts.flatMap(({ segments }) => [...segments])),
+    vectors: joined(parts.map(({ vectors }) => vectors)),
+  };
+}
+
+/** Mono PCM; kept as 16 bit, because the next model will want it again. */
+async function decoded(path: string, rate: number): Promise<Float32Array> {
+  const file = join(CACHE, 'calibrate', 'pcm', `${nameOf(`${path} ${rate}`)}.s16`);
+  await cachedFile(file, () =>
+    run('ffmpeg', [
+      '-v',
+      'error',
+      '-nostdin',
+      '-i',
+      path,
+      '-vn',
+      '-f',
+      's16le',
+      '-ar',
+      String(rate),
+      '-ac',
+      '1',
+      'pipe:1',
+    ]),
+  );
+  return fromInt16(await readFile(file));
+}
+
+function joined(parts: Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+const quantised = ({ segments, vectors }: SegmentVectors) => ({
+  segments,
+  vectors: Int8Array.from(vectors, (value) => Math.round(value * 127)),
+});
+
+const restored = ({ segments, vectors }: ReturnType<typeof quantised>): SegmentVectors => ({
+  segments,
+  vectors: Float32Array.from(vectors, (value) => value / 127),
+});
+
+async function cached<T>(path: string, make: () => Promise<T>): Promise<T> {
+  if (existsSync(path)) return deserialize(await readFile(path)) as T;
+  const value = await make();
+  await mkdir(join(path, '..'), { recursive: true });
+  await writeFile(`${path}.part`, serialize(value));
+  await rename(`${path}.part`, path);
+  return value;
+}
+
+/** A catalogue in memory, as the local one is built. */
+class Index {
+  private readonly index: Graph;
+  private readonly owner: { referenceId: string; segment: number }[] = [];
+  private readonly dimension: number;
+
+  constructor(tracks: readonly Track[], stored: ReadonlyMap<string, SegmentVectors>, dimension: number) {
+    this.dimension = dimension;
+    this.index = new Graph({
+      dimensions: dimension,
+      metric: MetricKind.IP,
+      quantization: ScalarKind.I8,
+      connectivity: 16,
+      expansion_add: 96,
+      expansion_search: 96,
+      multi: false,
+    });
+    for (const { id } of tracks) {
+      const { segments, vectors } = stored.get(id)!;
+      if (segments.length === 0) continue;
+      const first = this.owner.length;
+      this.index.add(
+        BigUint64Array.from(segments, (_, row) => BigInt(first + row)),
+        vectors,
+        2,
+      );
+      for (const segment of segments) this.owner.push({ referenceId: id, segment });
+    }
+  }
+
+  get size(): number {
+    return this.owner.length;
+  }
+
+  search(queries: Float32Array): Hit[][] {
+    const rows = queries.length / this.dimension;
+    if (rows === 0) return [];
+    const { keys, distances, counts } = this.index.search(queries, NEIGHBOURS, 2) as BatchMatches;
+    return Array.from({ length: rows }, (_, row) =>
+      Array.from({ length: Number(counts[row]) }, (_, i) => ({
+        ...this.owner[Number(keys[row * NEIGHBOURS + i])]!,
+        similarity: 1 - distances[row * NEIGHBOURS + i]!,
+      })),
+    );
+  }
+}

@@ -1,0 +1,260 @@
+import type { UploadSegments } from '../../functions/core/alignment/index.ts';
+import {
+  type AlignOptions,
+  align,
+  type MatchedSpan,
+  proposeReferences,
+} from '../../functions/core/alignment/index.ts';
+import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
+import { type Calibration, confidenceOf, termsOf } from '../../functions/core/confidence.ts';
+import type { Case, Collected } from './collect.ts';
+import { type Example, fitEvidence, fitLogistic, round } from './fit.ts';
+import { type Judgement, judge } from './judge.ts';
+
+/** One query asked of one catalogue, and everything that could be a match, strongest first. */
+export interface Answer {
+  query: Case;
+  /** Whether the catalogue held the track. */
+  held: boolean;
+  upload: UploadSegments;
+  found: { span: MatchedSpan; judgement: Judgement }[];
+}
+
+/** Possible matches per query that are looked at. */
+const KEPT = 5;
+
+export function answer(
+  { cases, stored, grid }: Collected,
+  calibration: Calibration,
+  options?: AlignOptions,
+): Answer[] {
+  const open = { ...calibration, threshold: 0 };
+  return cases.flatMap((query) =>
+    (['positive', 'negative'] as const).flatMap((side): Answer[] => {
+      const upload = query[side];
+      if (!upload) return [];
+      const ids = proposeReferences(upload, grid);
+      const spans = align(upload, new Map(ids.map((id) => [id, stored.get(id)!])), grid, open, options);
+      const kept = query.condition === 'whole' ? 50 : KEPT;
+      const found = spans
+        .sort((a, b) => b.features.score - a.features.score)
+        .slice(0, kept)
+        .map((span) => ({ span, judgement: judge(span, query, stored, grid.hopMs / 1000) }));
+      return [{ query, held: side === 'positive', upload, found }];
+    }),
+  );
+}
+
+/** Mean and deviation of the cosine of segments that have nothing to do with each other. */
+export function chanceOf({ cases, stored }: Collected): NonNullable<Calibration['chance']> {
+  const references = [...stored.values()].filter(({ segments }) => segments.length > 0);
+  let [n, sum, squares, turn] = [0, 0, 0, 0];
+  for (const { negative, track } of cases) {
+    if (!negative || !track) continue;
+    const dimension = negative.vectors.length / negative.segments.length;
+    for (let row = 0; row < negative.segments.length; row += 3) {
+      turn += 97;
+      const reference = references[turn % references.length]!;
+      if (reference === stored.get(track)) continue;
+      const other = (turn * 31) % reference.segments.length;
+      let cosine = 0;
+      for (let d = 0; d < dimension; d++) {
+        cosine += negative.vectors[row * dimension + d]! * reference.vectors[other * dimension + d]!;
+      }
+      n++;
+      sum += cosine;
+      squares += cosine * cosine;
+    }
+  }
+  const mean = sum / n;
+  return { mean: round(mean), deviation: round(Math.sqrt(squares / n - mean * mean)) };
+}
+
+/** Rows beyond both ends of a wrong match that belong to its line as well. */
+const AROUND = 4;
+
+/** The evidence curve from the similarities along the true lines, and along the best wrong ones. */
+export function evidenceOf(
+  data: Collected,
+  answers: readonly Answer[],
+  calibration: Calibration,
+): Calibration['evidence'] {
+  const { stored, grid } = data;
+  const match: number[] = [];
+  const chance: number[] = [];
+  for (const { query, held, upload, found } of answers) {
+    const ids = proposeReferences(upload, grid).filter((id) => stored.has(id));
+    if (held && !ids.includes(query.track!)) ids.push(query.track!);
+    const references = new Map(ids.map((id) => [id, new StoredReference(id, stored.get(id)!)]));
+    const similarity = new Similarity(upload, [...references.values()], calibration);
+    const look = (id: string, row: number, segment: number, into: number[]) => {
+      const cosine = similarity.cosine(row, references.get(id)!, Math.round(segment));
+      if (!Number.isNaN(cosine)) into.push(similarity.deviations(row, cosine));
+    };
+    const half = grid.segmentMs / 2000;
+    const hop = grid.hopMs / 1000;
+    if (held) {
+      upload.segments.forEach((segment, row) => {
+        const centre = segment * hop + half;
+        const piece = query.pieces.find(({ start, end }) => centre >= start && centre < end);
+        if (piece)
+          look(
+            query.track!,
+            row,
+            (piece.reference + piece.speed * (centre - piece.start) - half) / hop,
+            match,
+          );
+      });
+    } else {
+      for (const { span } of found.slice(0, 2)) {
+        upload.segments.forEach((segment, row) => {
+          const ms = segment * grid.hopMs + grid.segmentMs / 2;
+          if (ms < span.uploadStartMs - AROUND * grid.hopMs || ms > span.uploadEndMs + AROUND * grid.hopMs)
+            return;
+          const referenceMs = span.referenceStartMs + span.speed * (ms - span.uploadStartMs);
+          look(span.referenceId, row, (referenceMs - grid.segmentMs / 2) / grid.hopMs, chance);
+        });
+      }
+    }
+  }
+  return fitEvidence(match, chance);
+}
+
+/** Which way each term of the logistic must point. */
+const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1 } as const;
+
+export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
+  const examples = answers
+    .filter(({ query }) => query.condition !== 'whole')
+    .flatMap(({ found }): Example[] =>
+      found
+        .filter(({ judgement }) => judgement === 'right' || judgement === 'wrong')
+        .map(({ span, judgement }) => ({
+          terms: termsOf(span.features),
+          true: judgement === 'right',
+          weight: 1,
+        })),
+    );
+  const { intercept, weights } = fitLogistic(examples, SIGNS);
+  return {
+    intercept: round(intercept),
+    weights: Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, round(weight)])),
+  };
+}
+
+/** The most confident possible match of an answer. */
+export function best(
+  answer: Answer,
+  calibration: Calibration,
+): { confidence: number; judgement: Judgement } | undefined {
+  let top: { confidence: number; judgement: Judgement } | undefined;
+  for (const { span, judgement } of answer.found) {
+    if (judgement === 'version') continue;
+    const confidence = confidenceOf(span.features, calibration);
+    if (!top || confidence > top.confidence) top = { confidence, judgement };
+  }
+  return top;
+}
+
+/** The lowest threshold with at most so many false alarms per negative query and per hour of other music. */
+export function thresholdOf(
+  answers: readonly Answer[],
+  calibration: Calibration,
+  perQuery: number,
+  perHour: number,
+): number {
+  const alarms = (negatives: readonly Answer[]) =>
+    negatives
+      .flatMap(({ found }) => found.filter(({ judgement }) => judgement === 'wrong'))
+      .map(({ span }) => confidenceOf(span.features, calibration))
+      .sort((a, b) => b - a);
+  const queries = answers.filter(({ held, query }) => !held && query.condition !== 'whole');
+  const tops = queries.map((query) => best(query, calibration)?.confidence ?? 0).sort((a, b) => b - a);
+  const whole = answers.filter(({ query }) => query.condition === 'whole');
+  const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
+  const least = Math.max(
+    tops[Math.floor(queries.length * perQuery)] ?? 0,
+    alarms(whole)[Math.floor(hours * perHour)] ?? 0,
+  );
+  return round(Math.min(0.99, Math.max(0.5, least + 0.002)));
+}
+
+/** Prints what the calibration does, cell by cell. */
+export function report(
+  answers: readonly Answer[],
+  calibration: Calibration,
+  print: (line: string) => void,
+): void {
+  const { threshold } = calibration;
+  const lengths = [5, 10, 30];
+  const tops = answers.map((answer) => ({ ...answer, top: best(answer, calibration) }));
+  const percent = (count: number, of: number) =>
+    (of === 0 ? '-' : ((100 * count) / of).toFixed(1)).padStart(6);
+
+  print(`threshold ${threshold}; right track and place / wrong track, % (best guess in brackets)`);
+  const conditions = [...new Set(answers.map(({ query }) => query.condition))];
+  const all = { right: [0, 0, 0], wrong: [0, 0, 0], guess: [0, 0, 0], of: [0, 0, 0] };
+  for (const condition of conditions) {
+    const cells = lengths.map((seconds, i) => {
+      const held = tops.filter(
+        ({ query, held }) => held && query.condition === condition && query.seconds === seconds,
+      );
+      const said = held.filter(({ top }) => top && top.confidence >= threshold);
+      const right = said.filter(({ top }) => top!.judgement === 'right').length;
+      const wrong = said.filter(({ top }) => top!.judgement === 'wrong').length;
+      const guess = held.filter(({ top }) => top?.judgement === 'right').length;
+      all.right[i]! += right;
+      all.wrong[i]! += wrong;
+      all.guess[i]! += guess;
+      all.of[i]! += held.length;
+      return held.length === 0
+        ? ''
+        : `${percent(right, held.length)}/${percent(wrong, held.length)} (${percent(guess, held.length)})`;
+    });
+    if (cells.some(Boolean)) print(`${condition.padEnd(16)} ${cells.join('   ')}`);
+  }
+  print(
+    `${'all'.padEnd(16)} ${lengths.map((_, i) => `${percent(all.right[i]!, all.of[i]!)}/${percent(all.wrong[i]!, all.of[i]!)} (${percent(all.guess[i]!, all.of[i]!)})`).join('   ')}`,
+  );
+
+  const negatives = tops.filter(({ held, query }) => !held && query.condition !== 'whole');
+  for (const seconds of lengths) {
+    const of = negatives.filter(({ query }) => query.seconds === seconds);
+    const alarms = of.filter(({ top }) => top && top.confidence >= threshold);
+    print(
+      `negative ${seconds} s queries: ${alarms.length} false alarms of ${of.length}: ${alarms
+        .map(({ query }) => query.id)
+        .slice(0, 8)
+        .join(' ')}`,
+    );
+  }
+  const whole = tops.filter(({ query }) => query.condition === 'whole');
+  const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
+  const alarms = whole.flatMap(({ found }) =>
+    found.filter(
+      ({ span, judgement }) => judgement === 'wrong' && confidenceOf(span.features, calibration) >= threshold,
+    ),
+  );
+  print(`${alarms.length} false alarms in ${hours.toFixed(1)} h of other music`);
+
+  print('reliability: confidence, how many, how many of them right');
+  const edges = [0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.999, 1.001];
+  for (let i = 1; i < edges.length; i++) {
+    const inside = answers.flatMap(({ found, query }) =>
+      query.condition === 'whole'
+        ? []
+        : found.filter(({ span, judgement }) => {
+            const confidence = confidenceOf(span.features, calibration);
+            return (
+              (judgement === 'right' || judgement === 'wrong') &&
+              confidence >= edges[i - 1]! &&
+              confidence < edges[i]!
+            );
+          }),
+    );
+    const right = inside.filter(({ judgement }) => judgement === 'right').length;
+    print(
+      `  ${edges[i - 1]!.toFixed(3)}-${Math.min(1, edges[i]!).toFixed(3)} ${String(inside.length).padStart(7)} ${percent(right, inside.length)} %`,
+    );
+  }
+}

@@ -1,0 +1,58 @@
+import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
+import type { SegmentVectors } from '../../functions/core/segments.ts';
+import type { Case } from './collect.ts';
+
+/**
+ * - `right`: the track, and its place within half a second (or a place that sounds the same: loops, repeats).
+ * - `elsewhere`: the track, at another place. - `wrong`: another track.
+ * - `version`: the same recording under another name, faster: neither right nor wrong.
+ */
+export type Judgement = 'right' | 'elsewhere' | 'version' | 'wrong';
+
+const TOLERANCE_SECONDS = 0.5;
+/** Stored segments this similar, along the whole span, are the same music. */
+const SAME_MUSIC = 0.85;
+
+export function judge(
+  span: MatchedSpan,
+  query: Case,
+  stored: ReadonlyMap<string, SegmentVectors>,
+  hopSeconds: number,
+): Judgement {
+  if (span.referenceId !== query.track && query.track && isVersion(span.referenceId, query.track))
+    return 'version';
+  if (span.referenceId !== query.track || query.pieces.length === 0) return 'wrong';
+  const middle = (span.uploadStartMs + span.uploadEndMs) / 2000;
+  const claimed = (span.referenceStartMs + span.referenceEndMs) / 2000;
+  // Between two pieces both answers are right.
+  const errors = query.pieces
+    .filter((piece) => piece.start <= middle + 0.5 && piece.end >= middle - 0.5)
+    .map((piece) => claimed - (piece.reference + piece.speed * (middle - piece.start)));
+  if (errors.some((error) => Math.abs(error) <= TOLERANCE_SECONDS)) return 'right';
+  const shift = Math.round((errors[0] ?? 0) / hopSeconds);
+  const from = span.referenceStartMs / 1000 / hopSeconds;
+  const to = span.referenceEndMs / 1000 / hopSeconds - 3;
+  return soundsTheSame(stored.get(span.referenceId)!, from, to, shift) ? 'right' : 'elsewhere';
+}
+
+/** SuperTuxKart plays a track's last lap to the same recording, sped up: `cocoa_river.ogg`, `cocoa_river_fast.ogg`. */
+const isVersion = (a: string, b: string): boolean => originalOf(a) === originalOf(b);
+const originalOf = (id: string): string => id.replace(/[-_]?fast(?=\.\w+$)/i, '');
+
+function soundsTheSame(
+  { segments, vectors }: SegmentVectors,
+  from: number,
+  to: number,
+  shift: number,
+): boolean {
+  const dimension = vectors.length / segments.length;
+  const rowOf = new Map([...segments].map((segment, row) => [segment, row]));
+  let [sum, count] = [0, 0];
+  for (let segment = Math.round(from); segment <= to; segment++) {
+    const [a, b] = [rowOf.get(segment), rowOf.get(segment - shift)];
+    if (a === undefined || b === undefined) continue;
+    for (let d = 0; d < dimension; d++) sum += vectors[a * dimension + d]! * vectors[b * dimension + d]!;
+    count++;
+  }
+  return count > 0 && sum / count >= SAME_MUSIC;
+}
