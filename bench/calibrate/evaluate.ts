@@ -6,7 +6,7 @@ import {
   proposeReferences,
 } from '../../functions/core/alignment/index.ts';
 import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
-import { type Calibration, confidenceOf, termsOf } from '../../functions/core/confidence.ts';
+import { type Calibration, confidenceOf, termsOf, triesPenalty } from '../../functions/core/confidence.ts';
 import type { Case, Collected } from './collect.ts';
 import { type Example, fitEvidence, fitLogistic, round } from './fit.ts';
 import { type Judgement, judge } from './judge.ts';
@@ -106,7 +106,7 @@ export function evidenceOf(
           );
       });
     } else {
-      for (const { span } of found.slice(0, 2)) {
+      for (const { span } of found.filter(({ judgement }) => judgement === 'wrong').slice(0, 2)) {
         upload.segments.forEach((segment, row) => {
           const ms = segment * grid.hopMs + grid.segmentMs / 2;
           if (ms < span.uploadStartMs - AROUND * grid.hopMs || ms > span.uploadEndMs + AROUND * grid.hopMs)
@@ -121,7 +121,7 @@ export function evidenceOf(
 }
 
 /** Which way each term of the logistic must point. */
-const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1 } as const;
+const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1, bridged: 1, speedChange: -1 } as const;
 
 export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
   const examples = answers
@@ -131,6 +131,7 @@ export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptanc
         .filter(({ judgement }) => judgement === 'right' || judgement === 'wrong')
         .map(({ span, judgement }) => ({
           terms: termsOf(span.features),
+          offset: -triesPenalty(span.features),
           true: judgement === 'right',
           weight: 1,
         })),

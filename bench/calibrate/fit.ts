@@ -3,6 +3,8 @@ import type { Calibration, Term } from '../../functions/core/confidence.ts';
 /** One possible match: its terms, whether it was true, and how much it counts. */
 export interface Example {
   terms: Record<Term, number>;
+  /** Log-odds that are given, not fitted. */
+  offset: number;
   true: boolean;
   weight: number;
 }
@@ -50,7 +52,7 @@ function newton(examples: readonly Example[], names: readonly Term[]): Logistic 
     );
     rows.forEach((row, n) => {
       const { weight } = examples[n]!;
-      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, 0)));
+      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, examples[n]!.offset)));
       const error = (examples[n]!.true ? 1 : 0) - p;
       for (let i = 0; i < size; i++) {
         gradient[i]! += weight * error * row[i]!;

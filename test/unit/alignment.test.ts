@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { align, type MatchedSpan, proposeReferences } from '../../functions/core/alignment/index.ts';
-import { Calibration, calibrationOf } from '../../functions/core/confidence.ts';
+import { Calibration } from '../../functions/core/confidence.ts';
 import {
   compose,
   ExactCatalogue,
@@ -253,14 +253,8 @@ describe('cost', () => {
   });
 });
 
-describe('calibration', () => {
-  it('comes from the model and has honest defaults', () => {
-    expect(calibrationOf({ calibration: {} })).toEqual(DEFAULTS);
-    expect(() => calibrationOf({ calibration: { threshold: 2 } })).toThrow();
-    expect(() => calibrationOf({ calibration: { evidence: { at: [1, 0], nats: [0, 1] } } })).toThrow();
-  });
-
-  it('reports nothing below its threshold', () => {
+describe('threshold', () => {
+  it('keeps back what is less sure', () => {
     const upload = withNoise(excerpt(music[0]!, 10, 10), 0.3, random);
 
     const [span] = match(upload);

@@ -39,6 +39,7 @@ export class Field {
 export function featuresOf(
   traces: readonly Trace[],
   score: number,
+  heardSegments: number,
   field: Field,
   similarity: Similarity,
   grid: SegmentGrid,
@@ -51,7 +52,9 @@ export function featuresOf(
     contrast: contrastOf(best, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
     fill: steps.filter(({ evidence }) => evidence > 0).length / steps.length,
+    speed: best.line.slope,
     seconds: (steps.length * grid.hopMs) / 1000,
+    heardSeconds: (heardSegments * grid.hopMs + grid.segmentMs - grid.hopMs) / 1000,
   };
 }
 

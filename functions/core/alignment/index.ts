@@ -80,7 +80,7 @@ export function align(
   const matches = without.includes('chaining') ? best.flatMap((trace) => chain([trace])) : chain(best);
   return matches
     .flatMap(({ traces, score }) => {
-      const features = featuresOf(traces, score, field, similarity, grid);
+      const features = featuresOf(traces, score, upload.segments.length, field, similarity, grid);
       const confidence = confidenceOf(features, calibration);
       if (confidence < calibration.threshold) return [];
       return traces.map((trace) => ({
