@@ -107,9 +107,11 @@ CONDITIONS = {
 
 def tracks_of(packages):
     split = json.loads((c.HERE / "split.json").read_text())
+    removed = {(r["package"], r["file"]) for r in split["removed"]}
     banks = [json.loads((c.CACHE / "features" / f"{b}.json").read_text()) for b in ("validation", "music")]
     return [(t["package"], t["name"], PCM / t["package"] / (t["name"].replace("/", "__") + ".npy"))
-            for bank in banks for t in bank if t["speed"] == 1 and split["packages"][t["package"]] in packages]
+            for bank in banks for t in bank if t["speed"] == 1 and split["packages"][t["package"]] in packages
+            and (t["package"], t["name"]) not in removed]
 
 
 def render(count, seed=7):

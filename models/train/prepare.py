@@ -130,7 +130,10 @@ def make_split(tracks, images):
     split_of = {p: "test" for p in c.TEST_PACKAGES} | {p: "validation" for p in c.VALIDATION_PACKAGES}
     split_of |= {p: "train" for p in c.TRAIN_PACKAGES}
     of = lambda split: {k: images[k] for k in tracks if split_of[k[0]] == split}
-    removed = {}
+    removed = {
+        k: {"package": k[0], "file": k[1], "split": split_of[k[0]], "reason": "sped-up copy of another track of the package"}
+        for k in tracks if k[0] in c.SPED_UP_COPIES and k[1].endswith(c.SPED_UP_COPIES[k[0]])
+    }
     for candidate, keeper in (("validation", "test"), ("train", "test"), ("train", "validation")):
         left = {k: v for k, v in of(candidate).items() if k not in removed}
         for owner, (where, count, score) in shared_with(left, of(keeper)).items():
