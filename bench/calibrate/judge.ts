@@ -1,5 +1,6 @@
 import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
 import type { SegmentVectors } from '../../functions/core/segments.ts';
+import { OFFSET_TOLERANCE, offsetError } from '../accuracy/score.ts';
 import type { Case } from './collect.ts';
 
 /**
@@ -9,7 +10,6 @@ import type { Case } from './collect.ts';
  */
 export type Judgement = 'right' | 'elsewhere' | 'version' | 'wrong';
 
-const TOLERANCE_SECONDS = 0.5;
 /** Stored segments this similar, along the whole span, are the same music. */
 const SAME_MUSIC = 0.85;
 
@@ -22,14 +22,11 @@ export function judge(
   if (span.referenceId !== query.track && query.track && isVersion(span.referenceId, query.track))
     return 'version';
   if (span.referenceId !== query.track || query.pieces.length === 0) return 'wrong';
+  if (offsetError(span, query.pieces) <= OFFSET_TOLERANCE) return 'right';
   const middle = (span.uploadStartMs + span.uploadEndMs) / 2000;
   const claimed = (span.referenceStartMs + span.referenceEndMs) / 2000;
-  // Between two pieces both answers are right.
-  const errors = query.pieces
-    .filter((piece) => piece.start <= middle + 0.5 && piece.end >= middle - 0.5)
-    .map((piece) => claimed - (piece.reference + piece.speed * (middle - piece.start)));
-  if (errors.some((error) => Math.abs(error) <= TOLERANCE_SECONDS)) return 'right';
-  const shift = Math.round((errors[0] ?? 0) / hopSeconds);
+  const piece = query.pieces.findLast(({ start }) => start <= middle) ?? query.pieces[0]!;
+  const shift = Math.round((claimed - piece.reference - piece.speed * (middle - piece.start)) / hopSeconds);
   const from = span.referenceStartMs / 1000 / hopSeconds;
   const to = span.referenceEndMs / 1000 / hopSeconds - 3;
   return soundsTheSame(stored.get(span.referenceId)!, from, to, shift) ? 'right' : 'elsewhere';
