@@ -156,20 +156,35 @@ function endsInsideOgg(file: Bytes): boolean {
 // Boxes, elements and chunks: each says how long it is.
 
 function endsInsideBox(file: Bytes): boolean {
+  let end = 0;
+  for (const box of boxesOf(file)) end = box.end;
+  return end > file.size;
+}
+
+/** The boxes of a movie one after the other, as far as they make sense. */
+function* boxesOf(file: Bytes): Generator<{ type: string; body: number; end: number }> {
   let at = 0;
   for (let parts = 0; at < file.size && parts < MAX_PARTS; parts++) {
     const header = file.read(at, 16);
-    if (header.length < 8) return true;
-    let size = header.readUInt32BE();
-    if (size === 0) return false; // to the end of the file
-    if (size === 1) {
-      if (header.length < 16) return true;
-      size = Number(header.readBigUInt64BE(8));
-    }
-    if (size < 8) return false; // not a box: what follows is no part of the movie
+    const long = header.length === 16 && header.readUInt32BE() === 1;
+    const size = long ? Number(header.readBigUInt64BE(8)) : header.length < 8 ? 8 : header.readUInt32BE();
+    if (size < 8) return; // 0: to the end of the file; otherwise no box, and no part of the movie
+    yield { type: header.toString('latin1', 4, 8), body: at + (long ? 16 : 8), end: at + size };
     at += size;
   }
-  return at > file.size;
+}
+
+/** How long an MP4 or MOV claims to be, ms; demuxers go by its tables and ignore this. */
+export function movieDurationMs(file: Bytes): number | undefined {
+  let moov: number | undefined;
+  for (const { type, body } of boxesOf(file)) if (type === 'moov') moov ??= body;
+  const mvhd = moov === undefined ? undefined : file.read(moov, 40); // its first child
+  if (mvhd?.length !== 40 || mvhd.toString('latin1', 4, 8) !== 'mvhd') return undefined;
+  const isLong = mvhd[8] === 1;
+  const timescale = mvhd.readUInt32BE(isLong ? 28 : 20);
+  const duration = isLong ? Number(mvhd.readBigUInt64BE(32)) : mvhd.readUInt32BE(24);
+  const unknown = isLong ? 2 ** 64 - 1 : 2 ** 32 - 1;
+  return timescale === 0 || duration >= unknown ? undefined : (duration * 1000) / timescale;
 }
 
 const EBML_SEGMENT = 0x18538067;

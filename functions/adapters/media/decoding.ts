@@ -30,6 +30,9 @@ const MAX_JUMP_BACK_SECONDS = 1;
 /** So have those that jump ahead for longer, where the header does not say that the file lasts so long. */
 const MAX_JUMP_AHEAD_SECONDS = 600;
 
+/** Files that start later than this are recordings of something that ran already. */
+const LATE_START_SECONDS = 1;
+
 /** Decoders and filters need so much audio before the first sample that counts. */
 const RUN_UP_SECONDS = 1;
 
@@ -84,9 +87,7 @@ export class Decoding {
       },
       undecodable: (span) => send({ kind: 'undecodable', span }),
     });
-    // Encoder delay shows as a positive start (MP3), or as negative timestamps that decoders drop (the others).
-    const { startTime } = media.format;
-    this.#origin = startTime === AV_NOPTS_VALUE ? 0 : Math.max(0, Number(startTime) / 1e6);
+    this.#origin = originOf(media);
     this.#packet.alloc();
     this.#frame.alloc();
   }
@@ -284,6 +285,15 @@ export class Decoding {
     const tolerance = info.container === 'flac' ? 20 : Math.min(1000, Math.max(50, statedMs * 0.01));
     return statedMs - durationMs > tolerance;
   }
+}
+
+/**
+ * Where players begin to count. A recording of something that ran already begins at its first timestamp, and so does
+ * an MP3, whose first timestamp is the encoder's delay. A short lead elsewhere is part of the file.
+ */
+function originOf({ format, info }: MediaFile): number {
+  const seconds = format.startTime === AV_NOPTS_VALUE ? 0 : Number(format.startTime) / 1e6;
+  return info.container === 'mp3' || seconds >= LATE_START_SECONDS ? seconds : 0;
 }
 
 /** The samples of a frame. In floating-point PCM, what is no number would spread through the resampler's filter. */

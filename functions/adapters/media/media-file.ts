@@ -5,7 +5,6 @@ import {
   AV_DISPOSITION_DEFAULT,
   AV_DISPOSITION_HEARING_IMPAIRED,
   AV_DISPOSITION_VISUAL_IMPAIRED,
-  AV_NOPTS_VALUE,
   AVDISCARD_ALL,
   AVERROR_ENOMEM,
   AVMEDIA_TYPE_AUDIO,
@@ -13,7 +12,7 @@ import {
 import { avGetCodecName, Codec, CodecContext, Dictionary, FormatContext, type Stream } from 'node-av/lib';
 import { RejectedAudioError } from '../../core/errors.ts';
 import type { MediaInfo } from '../../ports/decoder.ts';
-import { type Bytes, isCutOff, xingOf } from './cut-off.ts';
+import { type Bytes, isCutOff, movieDurationMs, xingOf } from './cut-off.ts';
 import type { DecodeJob } from './messages.ts';
 
 /**
@@ -222,12 +221,11 @@ function claimedDuration(
 ): number | undefined {
   const states = container === 'mp3' ? xingOf(bytes)?.statesLength : STATES_DURATION.has(container);
   if (!states) return undefined;
-  if (stream.duration !== AV_NOPTS_VALUE && stream.duration > 0n) {
-    return (Number(stream.duration) * stream.timeBase.num * 1000) / stream.timeBase.den;
-  }
-  return format.duration !== AV_NOPTS_VALUE && format.duration > 0n
-    ? Number(format.duration) / 1000
-    : undefined;
+  const wholeMs = format.duration > 0n ? Number(format.duration) / 1000 : undefined;
+  const movieMs = container === 'mov' ? (movieDurationMs(bytes) ?? 0) : 0;
+  if (movieMs > (wholeMs ?? 0) * 1.01 + 1000) return movieMs; // more than any of its tracks has
+  if (stream.duration <= 0n) return wholeMs;
+  return (Number(stream.duration) * stream.timeBase.num * 1000) / stream.timeBase.den;
 }
 
 /** What the header says of the audio track. Matroska speaks of the whole file, whose video may be longer. */
@@ -237,10 +235,10 @@ function statedDuration(
   claimedMs: number | undefined,
   job: DecodeJob,
 ): number | undefined {
-  if (stream.duration !== AV_NOPTS_VALUE || format.nbStreams === 1) return claimedMs;
+  const isOfTrack = stream.duration > 0n || format.nbStreams === 1;
+  if (isOfTrack || (claimedMs ?? 0) > job.maxDurationMs) return claimedMs;
   const tag = /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(stream.metadata?.get('DURATION') ?? '');
-  if (tag) return (Number(tag[1]) * 3600 + Number(tag[2]) * 60 + Number(tag[3])) * 1000;
-  return claimedMs !== undefined && claimedMs > job.maxDurationMs ? claimedMs : undefined;
+  return tag ? (Number(tag[1]) * 3600 + Number(tag[2]) * 60 + Number(tag[3])) * 1000 : undefined;
 }
 
 /** What describes the file's make, not its content. */
