@@ -41,6 +41,8 @@ export class Shard {
   readonly #dimension: number;
   readonly #index: Index;
   readonly #runs: [first: number, length: number][] = [];
+  /** usearch makes room for as many searching threads as the index was made or enlarged with, and fails with more. */
+  #searchThreads = 1;
 
   constructor(dimension: number, firstRow: number) {
     this.#dimension = dimension;
@@ -73,6 +75,7 @@ export class Shard {
     const keys = BigUint64Array.from({ length: rows }, (_, i) => BigInt(firstRow - this.firstRow + i));
     // One thread, so that nodes are numbered in the order of the rows.
     this.#index.add(keys, Float32Array.from(vectors), 1);
+    this.#searchThreads = 1;
     const last = this.#runs.at(-1);
     if (last && last[0] + last[1] === firstRow) last[1] += rows;
     else this.#runs.push([firstRow, rows]);
@@ -80,7 +83,7 @@ export class Shard {
 
   search(queries: Float32Array, k: number): Neighbours[] {
     const count = queries.length / this.#dimension;
-    const matches = this.#index.search(queries as never, Math.min(k, this.size), THREADS);
+    const matches = this.#index.search(queries as never, Math.min(k, this.size), this.#searchThreads);
     return perQuery(matches, count, (key) => this.firstRow + key);
   }
 
@@ -139,6 +142,7 @@ export class Shard {
       writeFileSync(path, matrix, { mode: 0o600 });
       writeFileSync(path, zstdDecompressSync(frozen.subarray(headerEnd + 1)), { flag: 'a' });
       shard.#index.load(path);
+      shard.#searchThreads = THREADS;
     });
     if (shard.size !== size) throw new Error('the graph has another number of nodes than its header says');
     return shard;
