@@ -96,11 +96,19 @@ export class Decoding {
   run(): DecodeSummary {
     this.#seek();
     this.#decodePackets();
+    if (this.#seeked && !this.#hasAudio) {
+      this.#takeBackSeek();
+      this.#decodePackets();
+    }
     return this.#finish();
   }
 
+  get #wantedSeconds(): number {
+    return this.#job.startSample / this.#job.sampleRate;
+  }
+
   #seek(): void {
-    const seconds = this.#job.startSample / this.#job.sampleRate - RUN_UP_SECONDS;
+    const seconds = this.#wantedSeconds - RUN_UP_SECONDS;
     if (seconds < MIN_SEEK_SECONDS || !SEEKS_EXACTLY.has(this.#media.info.container)) return;
     const { num, den } = this.#media.stream.timeBase;
     this.#seekTo(BigInt(Math.floor(((seconds + this.#origin) * den) / num)));
@@ -113,13 +121,10 @@ export class Decoding {
     decoder.flushBuffers();
   }
 
-  /** A seek that led beyond what is wanted is taken back: the file is decoded from its start. */
-  #missedSeek(seconds: number): boolean {
-    const wanted = this.#job.startSample / this.#job.sampleRate;
-    if (!this.#seeked || this.#hasAudio || seconds <= wanted) return false;
+  /** A seek that led beyond what is wanted, or beyond the end, is no good: the file is decoded from its start. */
+  #takeBackSeek(): void {
     this.#seeked = false;
     this.#seekTo(0n);
-    return true;
   }
 
   #decodePackets(): void {
@@ -172,7 +177,10 @@ export class Decoding {
     if (samples <= 0 || format.sampleRate <= 0) return;
 
     const start = this.#placeOf(frame);
-    if (this.#missedSeek(start / format.sampleRate)) return;
+    if (this.#seeked && !this.#hasAudio && start / format.sampleRate > this.#wantedSeconds) {
+      this.#takeBackSeek();
+      return;
+    }
     if (start !== this.#next || !this.#format || !sameFormat(format, this.#format)) {
       this.#endRun();
       this.#bridge(start / format.sampleRate);
@@ -185,7 +193,7 @@ export class Decoding {
     this.#checkLength(end);
     this.#reportProgress(end);
 
-    if (end < this.#job.startSample / this.#job.sampleRate - RUN_UP_SECONDS) {
+    if (end < this.#wantedSeconds - RUN_UP_SECONDS) {
       this.#timeline.silenceTo(Math.round(end * this.#job.sampleRate));
       return;
     }

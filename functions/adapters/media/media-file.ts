@@ -19,7 +19,7 @@ import type { DecodeJob } from './messages.ts';
  * Containers that are opened. Whatever may name other files or addresses (HLS, DASH, concat, SDP, image sequences)
  * or make up its own content (lavfi) is not among them.
  */
-const CONTAINERS = ['mp3', 'mov', 'ogg', 'flac', 'wav', 'w64', 'aiff', 'caf', 'aac', 'amr', 'matroska'];
+const CONTAINERS = ['mp3', 'mov', 'ogg', 'flac', 'wav', 'w64', 'aiff', 'caf', 'aac', 'matroska'];
 
 /** Decoders that may run. Pictures are never decoded, not even to learn their size. */
 const DECODERS = [
