@@ -112,6 +112,7 @@ function walk(
   let score = 0;
   let best = 0;
   let bestLength = 0;
+  let lowest = 0;
   let lastHeard = segments[startRow] ?? 0;
   for (let row = startRow; row >= fromRow && row < toRow; row += direction) {
     const upload = segments[row]!;
@@ -123,8 +124,11 @@ function walk(
     lastHeard = upload;
     steps.push(step);
     score += step.evidence;
-    if (score > best) {
+    lowest = Math.min(lowest, score);
+    // What lies behind a dip must outweigh it once more: chance lends a little evidence to any line.
+    if (score > best && score - best >= best - lowest) {
       best = score;
+      lowest = score;
       bestLength = steps.length;
     }
     if (score < best - X_DROP) break;
