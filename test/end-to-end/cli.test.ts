@@ -214,7 +214,8 @@ describe('scan', () => {
 
     expect(stdout).toContain('⚑ flagged');
     expect(stdout).toMatch(/A {2}·+█+·+ {2}Night Song – Ada/);
-    expect(stdout).toMatch(/0:1\d–0:3\d +0:1\d–0:3\d +×1\.00/);
+    // The other test holds the edges to their places; here it is how they are written.
+    expect(stdout).toMatch(/0:1[456]–0:3[3456] +0:(09|10|11)–0:(28|29|30|31) +×1\.0\d/);
   });
 
   test('shows a hostile name on one line and without its escape codes, and hands it on as it is', async () => {
