@@ -31,10 +31,7 @@ const data = await collect(embedder, Number(options.count), Number(options.negat
 console.log(`${data.cases.length} queries, ${data.stored.size} references`);
 
 const calibration = Calibration.parse({ chance: chanceOf(data) });
-// The evidence decides which wrong lines are strongest, and they decide the evidence: twice settles it.
-for (let round = 0; round < 2; round++) {
-  calibration.evidence = evidenceOf(data, answer(data, calibration), calibration);
-}
+calibration.evidence = evidenceOf(data, calibration);
 const answers = answer(data, calibration);
 calibration.acceptance = acceptanceOf(answers);
 calibration.threshold = thresholdOf(answers, calibration, ALARMS_PER_QUERY, ALARMS_PER_HOUR);

@@ -6,7 +6,7 @@ import {
   proposeReferences,
 } from '../../functions/core/alignment/index.ts';
 import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
-import { type Calibration, confidenceOf, termsOf, triesPenalty } from '../../functions/core/confidence.ts';
+import { type Calibration, confidenceOf, termsOf } from '../../functions/core/confidence.ts';
 import type { Case, Collected } from './collect.ts';
 import { type Example, fitEvidence, fitLogistic, round } from './fit.ts';
 import { type Judgement, judge } from './judge.ts';
@@ -70,58 +70,53 @@ export function chanceOf({ cases, stored }: Collected): NonNullable<Calibration[
   return { mean: round(mean), deviation: round(Math.sqrt(squares / n - mean * mean)) };
 }
 
-/** Rows beyond both ends of a wrong match that belong to its line as well. */
-const AROUND = 4;
+/** References per negative query whose segments stand for chance: proposed ones, which are in a similar style. */
+const LOOKALIKES = 3;
 
-/** The evidence curve from the similarities along the true lines, and along the best wrong ones. */
+/**
+ * The evidence curve, from the similarities along true lines and along arbitrary lines through the references that
+ * were proposed wrongly. (Taking the best wrong lines instead would count their luck twice: once in the curve, and
+ * once in the logistic, which sees them as examples.)
+ */
 export function evidenceOf(
-  data: Collected,
-  answers: readonly Answer[],
+  { cases, stored, grid }: Collected,
   calibration: Calibration,
 ): Calibration['evidence'] {
-  const { stored, grid } = data;
   const match: number[] = [];
   const chance: number[] = [];
-  for (const { query, held, upload, found } of answers) {
-    const ids = proposeReferences(upload, grid).filter((id) => stored.has(id));
-    if (held && !ids.includes(query.track!)) ids.push(query.track!);
-    const references = new Map(ids.map((id) => [id, new StoredReference(id, stored.get(id)!)]));
-    const similarity = new Similarity(upload, [...references.values()], calibration);
-    const look = (id: string, row: number, segment: number, into: number[]) => {
-      const cosine = similarity.cosine(row, references.get(id)!, Math.round(segment));
-      if (!Number.isNaN(cosine)) into.push(similarity.deviations(row, cosine));
-    };
-    const half = grid.segmentMs / 2000;
-    const hop = grid.hopMs / 1000;
-    if (held) {
+  const hop = grid.hopMs / 1000;
+  const half = grid.segmentMs / 2000;
+  for (const { condition, positive, negative, track, pieces } of cases) {
+    if (condition === 'whole') continue;
+    for (const upload of [positive, negative]) {
+      if (!upload || upload.segments.length === 0) continue;
+      const ids = proposeReferences(upload, grid);
+      if (upload === positive && !ids.includes(track!)) ids.push(track!);
+      const references = new Map(ids.map((id) => [id, new StoredReference(id, stored.get(id)!)]));
+      const similarity = new Similarity(upload, [...references.values()], calibration);
+      const compare = (id: string, row: number, segment: number, into: number[]) => {
+        const cosine = similarity.cosine(row, references.get(id)!, Math.round(segment));
+        if (!Number.isNaN(cosine)) into.push(similarity.deviations(row, cosine));
+      };
       upload.segments.forEach((segment, row) => {
+        if (upload === negative) {
+          for (const id of ids.slice(0, LOOKALIKES)) {
+            compare(id, row, (37 + segment) % references.get(id)!.length, chance);
+          }
+          return;
+        }
         const centre = segment * hop + half;
-        const piece = query.pieces.find(({ start, end }) => centre >= start && centre < end);
-        if (piece)
-          look(
-            query.track!,
-            row,
-            (piece.reference + piece.speed * (centre - piece.start) - half) / hop,
-            match,
-          );
+        const piece = pieces.find(({ start, end }) => centre >= start && centre < end);
+        if (!piece) return;
+        compare(track!, row, (piece.reference + piece.speed * (centre - piece.start) - half) / hop, match);
       });
-    } else {
-      for (const { span } of found.filter(({ judgement }) => judgement === 'wrong').slice(0, 2)) {
-        upload.segments.forEach((segment, row) => {
-          const ms = segment * grid.hopMs + grid.segmentMs / 2;
-          if (ms < span.uploadStartMs - AROUND * grid.hopMs || ms > span.uploadEndMs + AROUND * grid.hopMs)
-            return;
-          const referenceMs = span.referenceStartMs + span.speed * (ms - span.uploadStartMs);
-          look(span.referenceId, row, (referenceMs - grid.segmentMs / 2) / grid.hopMs, chance);
-        });
-      }
     }
   }
   return fitEvidence(match, chance);
 }
 
 /** Which way each term of the logistic must point. */
-const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1, bridged: 1, speedChange: -1 } as const;
+const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1, explained: 1, speedChange: -1 } as const;
 
 export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
   const examples = answers
@@ -131,7 +126,6 @@ export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptanc
         .filter(({ judgement }) => judgement === 'right' || judgement === 'wrong')
         .map(({ span, judgement }) => ({
           terms: termsOf(span.features),
-          offset: -triesPenalty(span.features),
           true: judgement === 'right',
           weight: 1,
         })),

@@ -3,8 +3,6 @@ import type { Calibration, Term } from '../../functions/core/confidence.ts';
 /** One possible match: its terms, whether it was true, and how much it counts. */
 export interface Example {
   terms: Record<Term, number>;
-  /** Log-odds that are given, not fitted. */
-  offset: number;
   true: boolean;
   weight: number;
 }
@@ -52,7 +50,7 @@ function newton(examples: readonly Example[], names: readonly Term[]): Logistic 
     );
     rows.forEach((row, n) => {
       const { weight } = examples[n]!;
-      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, examples[n]!.offset)));
+      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, 0)));
       const error = (examples[n]!.true ? 1 : 0) - p;
       for (let i = 0; i < size; i++) {
         gradient[i]! += weight * error * row[i]!;
@@ -96,11 +94,13 @@ function solve(matrix: number[][], right: number[]): number[] {
 
 /** Where the evidence curve has its points, deviations above chance. */
 const POINTS = [-1, 0, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7];
-const LEAST_NATS = -0.7;
+const LEAST_NATS = -0.4;
 const MOST_NATS = 3.5;
+/** Taken off every ratio: neighbouring segments share most of their audio, so none of them is news by itself. */
+const OVERLAP_NATS = 1.2;
 
 /**
- * The evidence curve: log of how much likelier each similarity is along true lines than along the best wrong ones.
+ * The evidence curve: log of how much likelier each similarity is along true lines than along lines that nothing speaks for.
  * It must not fall (isotonic), and is held within bounds: a segment under speech should cost little, and no single
  * segment should decide.
  */
@@ -112,7 +112,7 @@ export function fitEvidence(match: readonly number[], chance: readonly number[])
   const rising = isotonic(ratios, weights);
   return {
     at: POINTS,
-    nats: rising.map((nats) => round(Math.min(MOST_NATS, Math.max(LEAST_NATS, nats)))),
+    nats: rising.map((nats) => round(Math.min(MOST_NATS, Math.max(LEAST_NATS, nats - OVERLAP_NATS)))),
   };
 }
 

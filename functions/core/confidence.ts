@@ -10,17 +10,14 @@ export interface Features {
   contrast: number;
   /** Mean cosine along the line. */
   cosine: number;
-  /** Share of the segments that speak for the match. */
-  fill: number;
+  /** Share that lies on the line of ten seconds, or of all that was heard if that is less. */
+  explained: number;
   /** Seconds of the reference that pass in one second of the upload. */
   speed: number;
-  /** Length of the match in the upload, and of all that was heard of the upload. Speak neither way by themselves. */
-  seconds: number;
-  heardSeconds: number;
 }
 
 /** The terms of the logistic. */
-export const TERMS = ['logScore', 'logField', 'contrast', 'cosine', 'bridged', 'speedChange'] as const;
+export const TERMS = ['logScore', 'logField', 'contrast', 'cosine', 'explained', 'speedChange'] as const;
 export type Term = (typeof TERMS)[number];
 
 const finite = z.number();
@@ -53,33 +50,25 @@ export const calibrationOf = (model: { calibration: Record<string, unknown> }): 
   Calibration.parse(model.calibration);
 
 /** What the logistic sees: features on scales on which they add up. */
-export function termsOf({ score, field, contrast, cosine, fill, speed }: Features): Record<Term, number> {
+export function termsOf(features: Features): Record<Term, number> {
+  const { score, field, contrast, cosine, explained, speed } = features;
   return {
     logScore: Math.log1p(Math.max(0, score)),
     logField: Math.log1p(Math.max(0, field)),
     // A held note stands out by nothing, a true match by one deviation or more; how much more says little.
     contrast: Math.min(1, contrast),
     cosine,
-    // A chance line ends at the first segment that speaks against it; a true one comes back.
-    bridged: 1 - fill,
+    // Chance picks a few segments out of what was heard, a true match goes on.
+    explained,
     // Chance picks any of the speeds there are, uploaders mostly the original one.
     speedChange: Math.abs(Math.log(speed)),
   };
 }
 
-/** Uploads longer than this offer more places for chance to match ... */
-const ONE_TRY_SECONDS = 10;
-/** ... but beyond so many times it, false alarms are counted by the hour. */
-const MOST_TRIES = 7;
-
-/** Log-odds that a match loses for the number of places where chance could have made it. */
-export const triesPenalty = ({ heardSeconds }: Features): number =>
-  Math.log(Math.min(MOST_TRIES, Math.max(1, heardSeconds / ONE_TRY_SECONDS)));
-
 /** The probability, 0..1, that a possible match is a true one. */
 export function confidenceOf(features: Features, { acceptance }: Calibration): number {
   const terms = termsOf(features);
-  let logOdds = acceptance.intercept - triesPenalty(features);
+  let logOdds = acceptance.intercept;
   for (const term of TERMS) logOdds += (acceptance.weights[term] ?? 0) * terms[term];
   return 1 / (1 + Math.exp(-logOdds));
 }

@@ -7,10 +7,8 @@ const CLEAR: Features = {
   field: 1,
   contrast: 4,
   cosine: 0.9,
-  fill: 1,
+  explained: 1,
   speed: 1,
-  seconds: 8,
-  heardSeconds: 10,
 };
 
 describe('confidenceOf', () => {
@@ -31,11 +29,14 @@ describe('confidenceOf', () => {
     expect(confidenceOf(held, DEFAULTS)).toBeLessThan(DEFAULTS.threshold);
   });
 
-  it('asks for more evidence in a longer upload, up to a point', () => {
-    const inSeconds = (heardSeconds: number) => confidenceOf({ ...CLEAR, score: 10, heardSeconds }, DEFAULTS);
+  it('falls when only a part of what was heard lies on the line', () => {
+    const calibration = {
+      ...DEFAULTS,
+      acceptance: { intercept: -10, weights: { logScore: 2, explained: 4 } },
+    };
+    const partly = { ...CLEAR, explained: 0.3 };
 
-    expect(inSeconds(60)).toBeLessThan(inSeconds(10));
-    expect(inSeconds(36_000)).toBe(inSeconds(3600));
+    expect(confidenceOf(partly, calibration)).toBeLessThan(confidenceOf(CLEAR, calibration));
   });
 });
 

@@ -10,6 +10,7 @@ const PLACE = 10;
 /** Parallel lines to compare with, in segments off the line: near enough for the same passage. */
 const OFF_THE_LINE = [-24, -17, -11, -7, 7, 11, 17, 24];
 const SAMPLED_STEPS = 40;
+const TEN_SECONDS_MS = 10_000;
 
 /** The best score of every reference, place by place of the upload. */
 export class Field {
@@ -51,10 +52,8 @@ export function featuresOf(
     field: field.at(best),
     contrast: contrastOf(best, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
-    fill: steps.filter(({ evidence }) => evidence > 0).length / steps.length,
+    explained: Math.min(1, steps.length / Math.min(heardSegments, TEN_SECONDS_MS / grid.hopMs)),
     speed: best.line.slope,
-    seconds: (steps.length * grid.hopMs) / 1000,
-    heardSeconds: (heardSegments * grid.hopMs + grid.segmentMs - grid.hopMs) / 1000,
   };
 }
 
