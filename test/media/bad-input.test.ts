@@ -131,7 +131,7 @@ describe('limits', () => {
     ['channels', 'UNSUPPORTED', { maxChannels: 2 }, () => tune(1, 3)],
     ['sample rate', 'UNSUPPORTED', { maxSampleRate: 48_000 }, () => tune(1, 1, 96_000)],
     ['waiting', 'DECODE_TIMEOUT', { graceMs: 1 }, () => tune(1)],
-    ['memory', 'DECODER_CRASHED', { memoryMb: 8 }, () => tune(1)],
+    ['memory', 'DECODER_CRASHED', { memoryMb: -300 }, () => tune(1)],
   ])('%s: more is rejected as %s', async (_, code, limits, makeFile) => {
     const decoded = decodeAll(makeFile(), { sampleRate: RATE }, new MediaDecoder(limits));
 
@@ -147,6 +147,21 @@ describe('limits', () => {
 
     expect(decoded.summary).toMatchObject({ durationMs: 2000, truncated: true });
   });
+});
+
+it('an MP4 of 268 million samples is refused the memory for their index', async () => {
+  const bytes = readFileSync(
+    audioFile(folder.file('bomb.m4a'), music(1, RATE), { format: 'm4a', sampleRate: RATE }),
+  );
+  const sizes = bytes.indexOf('stsz');
+  bytes.writeUInt32BE(1, sizes + 8); // bytes in each
+  bytes.writeUInt32BE(2 ** 28, sizes + 12);
+  bytes.writeUInt32BE(2 ** 28, bytes.indexOf('stts') + 12);
+  bytes.writeUInt32BE(2 ** 28, bytes.indexOf('stsc') + 16);
+
+  const decoded = decodeAll(fileOf('bomb.m4a', bytes), { sampleRate: RATE });
+
+  await expect(decoded).rejects.toMatchObject({ name: 'RejectedAudioError' });
 });
 
 describe('references to elsewhere', () => {

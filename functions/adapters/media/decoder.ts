@@ -14,7 +14,7 @@ export interface DecoderLimits {
   maxSampleRate: number;
   maxChannels: number;
   maxStreams: number;
-  /** Memory of the decoding process, besides its code. */
+  /** Memory for the content of one file, beside the 100 MB that an idle decoder takes. */
   memoryMb: number;
   /** Longest wait for any sign of life. */
   stallMs: number;
@@ -29,7 +29,7 @@ export const DEFAULT_DECODER_LIMITS: DecoderLimits = {
   maxSampleRate: 384_000,
   maxChannels: 64,
   maxStreams: 64,
-  memoryMb: 768,
+  memoryMb: 512,
   stallMs: 30_000,
   graceMs: 60_000,
   minSpeed: 5,
@@ -216,6 +216,9 @@ function tooSlow(): RejectedAudioError {
   );
 }
 
+/** What Node sets aside at its start, mostly for machine code, and the system counts as data. Little of it is used. */
+const V8_RESERVES_MB = 640;
+
 /** The command of the child, with what the system lets it have. */
 function childCommand(job: DecodeJob, limits: DecoderLimits): string[] {
   const node = [
@@ -230,8 +233,9 @@ function childCommand(job: DecodeJob, limits: DecoderLimits): string[] {
   ];
   if (process.platform === 'win32') return node;
   const seconds = Math.ceil((limits.graceMs + limits.maxDurationMs / limits.minSpeed) / 1000);
+  const kilobytes = (V8_RESERVES_MB + limits.memoryMb) * 1024;
   // No core dumps, no bytes into files, so much data, so much processor time; also when nobody is left to kill it.
-  const bounds = `ulimit -c 0; ulimit -f 0; ulimit -d ${limits.memoryMb * 1024}; ulimit -t ${seconds}; exec "$@"`;
+  const bounds = `ulimit -c 0; ulimit -f 0; ulimit -d ${kilobytes}; ulimit -t ${seconds}; exec "$@"`;
   return ['/bin/sh', '-c', bounds, 'sh', ...node];
 }
 
