@@ -40,6 +40,8 @@ const LONGEST_SILENCE = 20;
 /** Share of each deviation by which the walk corrects its course: follows drifts, ignores scatter. */
 const CORRECTION = 0.08;
 const ROUNDS = 3;
+/** So many segments in a row without evidence are a gap. */
+const SHORTEST_GAP = 4;
 
 /**
  * Follows a line from `seedRow` to both ends as long as the evidence holds, fits the line to what was found, and
@@ -92,10 +94,27 @@ function follow(
 ): Trace {
   const backward = walk(line, seedRow - 1, -1, segments, reference, similarity, range);
   const forward = walk(line, seedRow, 1, segments, reference, similarity, range);
+  const before = withoutIslands(backward.steps.slice(0, backward.bestLength));
+  const after = withoutIslands(forward.steps.slice(0, forward.bestLength));
   const steps = [...backward.steps.reverse(), ...forward.steps];
-  const from = backward.steps.length - backward.bestLength;
-  const to = backward.steps.length + forward.bestLength - 1;
+  const from = backward.steps.length - before;
+  const to = backward.steps.length + after - 1;
   return { reference, line, steps, from, to: Math.max(from, to), score: backward.best + forward.best };
+}
+
+/**
+ * How many of the steps, which lead outwards, belong to the match for certain. A few segments that lie beyond a gap
+ * longer than themselves may be chance: they may count as evidence, but not as its end.
+ */
+function withoutIslands(steps: readonly Step[]): number {
+  let inside = 0;
+  for (const [i, { evidence }] of steps.entries()) {
+    if (evidence <= 0) continue;
+    const gap = i - inside;
+    if (gap >= SHORTEST_GAP && steps.length - i <= gap) return inside;
+    inside = i + 1;
+  }
+  return inside;
 }
 
 function walk(
