@@ -12,13 +12,14 @@ const MAX_PARTS = 4_000_000;
  * Whether a file ends before its own bytes say it does. Demuxers read what is there and call the rest the end; what
  * tells a cut file from a complete one are the lengths that its container wrote down, or its last page or frame.
  *
- * `false` where the container states nothing (a live stream without lengths, for one).
+ * `false` where nothing is stated: a live stream without lengths, or an MP3 without a summary that was cut exactly
+ * between two frames.
  * @param container FFmpeg's name of the demuxer
  */
 export function isCutOff(file: Bytes, container: string): boolean {
   switch (container) {
     case 'mp3':
-      return (xingOf(file)?.end ?? 0) > file.size + MAX_MP3_FRAME || endsInsideFrame(file, mp3FrameLength);
+      return (xingOf(file)?.end ?? 0) > file.size || endsInsideFrame(file, mp3FrameLength);
     case 'aac':
       return endsInsideFrame(file, adtsFrameLength);
     case 'ogg':
@@ -42,7 +43,6 @@ export function isCutOff(file: Bytes, container: string): boolean {
 
 // MPEG audio and ADTS: frames without any frame around them.
 
-const MAX_MP3_FRAME = 2881;
 const TAIL_BYTES = 64 * 1024;
 
 /** Consecutive headers that make it certain where frames begin. */
@@ -105,7 +105,7 @@ function endOfAudio(file: Bytes): number {
 
 /**
  * The summary that encoders put into the first frame of an MP3.
- * @returns where the audio ends by its word; `undefined` if there is none
+ * @returns where the last frame must have begun by its word; `undefined` if there is none
  */
 export function xingOf(file: Bytes): { end: number | undefined; statesLength: boolean } | undefined {
   const start = afterId3(file);
@@ -122,7 +122,8 @@ export function xingOf(file: Bytes): { end: number | undefined; statesLength: bo
   const bytesAt = tag + (hasFrames ? 12 : 8);
   return {
     statesLength: hasFrames,
-    end: (flags & 2) === 0 ? undefined : start + at + head.readUInt32BE(bytesAt),
+    // Some writers do not count their own frame.
+    end: (flags & 2) === 0 ? undefined : start + at + head.readUInt32BE(bytesAt) - mp3FrameLength(head, at),
   };
 }
 

@@ -68,9 +68,14 @@ export function openMedia(fd: number, job: DecodeJob): MediaFile {
       return buffer.subarray(0, readSync(fd, buffer, 0, length, offset));
     },
   };
-  const format = openContainer(fd, job, bytes);
-  const streams = format.streams;
-  for (const stream of streams) {
+  const format = openContainer(fd, bytes);
+  if (format.nbStreams > job.maxStreams) {
+    throw new RejectedAudioError(
+      'UNSUPPORTED',
+      `the file has ${format.nbStreams} tracks; at most ${job.maxStreams} are accepted`,
+    );
+  }
+  for (const stream of format.streams) {
     if (stream.codecpar.codecType !== AVMEDIA_TYPE_AUDIO) stream.discard = AVDISCARD_ALL;
   }
   // A failure here is judged below, by what became known of the tracks.
@@ -106,7 +111,7 @@ export function openMedia(fd: number, job: DecodeJob): MediaFile {
   };
 }
 
-function openContainer(fd: number, job: DecodeJob, bytes: Bytes): FormatContext {
+function openContainer(fd: number, bytes: Bytes): FormatContext {
   const format = new FormatContext();
   const opened = format.openInputSync(
     'fd:',
@@ -116,7 +121,6 @@ function openContainer(fd: number, job: DecodeJob, bytes: Bytes): FormatContext 
       protocol_whitelist: 'fd',
       format_whitelist: CONTAINERS.join(','),
       codec_whitelist: DECODERS.join(','),
-      max_streams: job.maxStreams,
     }),
   );
   if (opened >= 0) return format;
