@@ -57,17 +57,9 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
   const { mode, buckets, limits = {}, log = SILENT } = options;
   const path = resolve(folder);
   const { db, lock } =
-    mode === 'write' ? openForWriting(path) : { db: openForReading(path), lock: undefined };
+    mode === 'write' ? openForWriting(path, log) : { db: openForReading(path), lock: undefined };
 
   const scans = new LocalScanStore(db);
-  if (lock) {
-    const { previousWasKilled } = announceHolder(db);
-    if (previousWasKilled)
-      log.info('the writer before was interrupted; going on from what it stored', { folder: path });
-    giveBackReceived(db, { killed: previousWasKilled });
-    scans.releaseAll();
-  }
-
   const catalogues = new Map<string, LocalCatalogue>();
   let closed = false;
   const close = async () => {
@@ -76,6 +68,9 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
     try {
       for (const catalogue of catalogues.values()) await catalogue.close();
       if (lock) forgetHolder(db);
+    } catch (error) {
+      // All that matters was written before. What fails here is made up for when the store is opened again.
+      log.warn('the store could not be closed tidily', { folder: path, error: messageOf(error) });
     } finally {
       db.close();
       lock?.release();
@@ -109,7 +104,7 @@ export async function openStore(folder: string, options: StoreOptions): Promise<
   };
 }
 
-function openForWriting(folder: string): { db: Database; lock: WriterLock } {
+function openForWriting(folder: string, log: Pick<Log, 'info'>): { db: Database; lock: WriterLock } {
   makeFolder(folder);
   const lock = WriterLock.take(folder);
   if (!lock) throw heldByAnother(folder);
@@ -123,6 +118,7 @@ function openForWriting(folder: string): { db: Database; lock: WriterLock } {
       PRAGMA secure_delete = ON;    -- what is erased is overwritten
       PRAGMA journal_size_limit = 67108864;`);
     if (state !== 'current') migrate(db);
+    takeOver(db, log);
     return { db, lock };
   } catch (error) {
     db?.close();
@@ -130,6 +126,18 @@ function openForWriting(folder: string): { db: Database; lock: WriterLock } {
     throw error;
   }
 }
+
+/** Whatever an earlier process had in hand is nobody's now. */
+function takeOver(db: Database, log: Pick<Log, 'info'>): void {
+  const { previousWasKilled } = announceHolder(db);
+  if (previousWasKilled) {
+    log.info('the writer before was interrupted; going on from what it stored', { store: db.path });
+  }
+  giveBackReceived(db, { killed: previousWasKilled });
+  new LocalScanStore(db).releaseAll();
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function openForReading(folder: string): Database {
   const path = join(folder, 'refrain.db');
