@@ -13,7 +13,7 @@ import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/sc
 import { createScanHandler } from '../../functions/scan/handler.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
-import { encodeAudio, music, temporaryFolder } from '../support/audio.ts';
+import { encodeAudio, music, seededRandom, temporaryFolder } from '../support/audio.ts';
 
 // The real handlers on a real store, model, decoder and index: what a queue may do to them, and what must come out.
 
@@ -28,6 +28,11 @@ let deps: ScanDependencies;
 
 const song = music(60, RATE, 1);
 const other = music(30, RATE, 2);
+/** Sounds like nothing in the catalogue, so that an excerpt has a beginning and an end. */
+const hiss = (seconds: number) => {
+  const random = seededRandom(7);
+  return Float32Array.from({ length: seconds * RATE }, () => 0.1 * (random() - 0.5));
+};
 const joined = (...parts: Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]));
 
 beforeAll(async () => {
@@ -112,8 +117,7 @@ const reviewsOf = async (key: string) => {
 
 describe('an upload that holds an excerpt', () => {
   it('is flagged, with the place on both sides, a case and one review message', async () => {
-    const noise = music(12, RATE, 7);
-    upload('excerpt.mp3', joined(noise, song.subarray(20 * RATE, 40 * RATE), music(8, RATE, 8)), 'mp3');
+    upload('excerpt.mp3', joined(hiss(12), song.subarray(20 * RATE, 40 * RATE), hiss(8)), 'mp3');
 
     await scan(objectCreated({ bucket: 'uploads', key: 'excerpt.mp3' }));
 
@@ -121,7 +125,6 @@ describe('an upload that holds an excerpt', () => {
     expect(verdict).toBe('flagged');
     expect(detections.length).toBe(1);
     const [span] = detections[0]!.spans;
-    expect(span!.uploadStartMs / 1000).toBeCloseTo(12, -0.5);
     expect(Math.abs(span!.uploadStartMs - 12_000)).toBeLessThan(1000);
     expect(Math.abs(span!.uploadEndMs - 32_000)).toBeLessThan(1000);
     expect(Math.abs(span!.referenceStartMs - 20_000)).toBeLessThan(1000);

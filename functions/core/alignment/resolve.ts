@@ -8,8 +8,9 @@ export interface Chain {
 
 /** A trace loses against a better one of the same reference that explains this share of its upload stretch. */
 const SAME_STRETCH = 0.5;
-/** Pieces at most so many segments apart in the upload ... */
+/** Pieces at most so many segments apart in the upload, or sharing at most so many that straddle the cut ... */
 const LONGEST_GAP = 8;
+const LONGEST_OVERLAP = 6;
 /** ... with at most so many cut out of the reference, or repeated, are one detection. */
 const LONGEST_CUT = 8;
 const LONGEST_REPEAT = 2;
@@ -41,8 +42,9 @@ export function chain(traces: readonly Trace[]): Chain[] {
     const chains = open.get(trace.reference.id) ?? [];
     const before = chains.find(({ traces }) => follows(trace, traces.at(-1)!));
     if (before) {
+      const fresh = 1 - overlap(trace, before.traces.at(-1)!) / (endOf(trace) - startOf(trace));
       before.traces.push(trace);
-      before.score += Math.max(0, trace.score - LINK_COST);
+      before.score += Math.max(0, fresh * trace.score - LINK_COST);
     } else open.set(trace.reference.id, [...chains, { traces: [trace], score: trace.score }]);
   }
   return [...open.values()].flat();
@@ -51,7 +53,14 @@ export function chain(traces: readonly Trace[]): Chain[] {
 function follows(next: Trace, previous: Trace): boolean {
   const gap = startOf(next) - endOf(previous);
   const cut = next.steps[next.from]!.position - previous.steps[previous.to]!.position - gap;
-  return gap <= LONGEST_GAP && cut >= -LONGEST_REPEAT && cut <= LONGEST_CUT;
+  // A piece farther away than it is long may be chance.
+  const shortest = Math.min(endOf(next) - startOf(next), endOf(previous) - startOf(previous));
+  return (
+    gap <= Math.min(LONGEST_GAP, shortest) &&
+    gap >= -LONGEST_OVERLAP &&
+    cut >= -LONGEST_REPEAT &&
+    cut <= LONGEST_CUT
+  );
 }
 
 const overlap = (a: Trace, b: Trace): number =>
