@@ -7,7 +7,7 @@ import { OnnxModel } from '../functions/embed/onnx-model.ts';
 import { collect } from './calibrate/collect.ts';
 import { acceptanceOf, answer, chanceOf, evidenceOf, report, thresholdOf } from './calibrate/evaluate.ts';
 
-// npm run bench:calibrate -- [--model models/refrain-fp-1] [--count 32] [--negatives 200] [--write]
+// npm run bench:calibrate -- [--model models/refrain-fp-1] [--count 32] [--negatives 200] [--write] [--ablations]
 //
 // Fits what turns hits into a probability (`calibration` in model.json) on validation music: how much a cosine says,
 // how much a whole line says, and from which confidence on a match is reported. Nothing of the test split is read.
@@ -22,6 +22,7 @@ const { values: options } = parseArgs({
     count: { type: 'string', default: '32' },
     negatives: { type: 'string', default: '200' },
     write: { type: 'boolean', default: false },
+    ablations: { type: 'boolean', default: false },
   },
 });
 
@@ -37,6 +38,16 @@ calibration.acceptance = acceptanceOf(answers);
 calibration.threshold = thresholdOf(answers, calibration, ALARMS_PER_QUERY, ALARMS_PER_HOUR);
 console.log(JSON.stringify(calibration, undefined, 1));
 report(answers, calibration, console.log);
+
+if (options.ablations) {
+  for (const step of ['slopes', 'sharpening', 'extension', 'chaining'] as const) {
+    const poorer = answer(data, calibration, { without: [step] });
+    const refitted = { ...calibration, acceptance: acceptanceOf(poorer) };
+    refitted.threshold = thresholdOf(poorer, refitted, ALARMS_PER_QUERY, ALARMS_PER_HOUR);
+    console.log(`\nwithout ${step}:`);
+    report(poorer, refitted, console.log);
+  }
+}
 
 if (options.write) {
   const path = join(options.model, 'model.json');

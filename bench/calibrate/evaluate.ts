@@ -119,17 +119,16 @@ export function evidenceOf(
 const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1, explained: 1, speedChange: -1 } as const;
 
 export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
-  const examples = answers
-    .filter(({ query }) => query.condition !== 'whole')
-    .flatMap(({ found }): Example[] =>
-      found
-        .filter(({ judgement }) => judgement === 'right' || judgement === 'wrong')
-        .map(({ span, judgement }) => ({
-          terms: termsOf(span.features),
-          true: judgement === 'right',
-          weight: 1,
-        })),
-    );
+  const examples = answers.flatMap(({ found }): Example[] =>
+    // The pieces of one match share their features: one example.
+    [...new Map(found.map(({ span, judgement }) => [span.features, judgement]))]
+      .filter(([, judgement]) => judgement === 'right' || judgement === 'wrong')
+      .map(([features, judgement]) => ({
+        terms: termsOf(features),
+        true: judgement === 'right',
+        weight: 1,
+      })),
+  );
   const { intercept, weights } = fitLogistic(examples, SIGNS);
   return {
     intercept: round(intercept),
@@ -168,8 +167,8 @@ export function thresholdOf(
   const whole = answers.filter(({ query }) => query.condition === 'whole');
   const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
   const least = Math.max(
-    tops[Math.floor(queries.length * perQuery)] ?? 0,
-    alarms(whole)[Math.floor(hours * perHour)] ?? 0,
+    tops[Math.round(queries.length * perQuery)] ?? 0,
+    alarms(whole)[Math.round(hours * perHour)] ?? 0,
   );
   return round(Math.min(0.99, Math.max(0.5, least + 0.002)));
 }

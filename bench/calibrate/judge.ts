@@ -6,7 +6,7 @@ import type { Case } from './collect.ts';
 /**
  * - `right`: the track, and its place within half a second (or a place that sounds the same: loops, repeats).
  * - `elsewhere`: the track, at another place. - `wrong`: another track.
- * - `version`: the same recording under another name, faster: neither right nor wrong.
+ * - `version`: (part of) the same recording under another name: neither right nor wrong.
  */
 export type Judgement = 'right' | 'elsewhere' | 'version' | 'wrong';
 
@@ -32,9 +32,14 @@ export function judge(
   return soundsTheSame(stored.get(span.referenceId)!, from, to, shift) ? 'right' : 'elsewhere';
 }
 
-/** SuperTuxKart plays a track's last lap to the same recording, sped up: `cocoa_river.ogg`, `cocoa_river_fast.ogg`. */
-const isVersion = (a: string, b: string): boolean => originalOf(a) === originalOf(b);
-const originalOf = (id: string): string => id.replace(/[-_]?fast(?=\.\w+$)/i, '');
+/**
+ * SuperTuxKart plays a track's last lap to the same recording, sped up: `farm.ogg`, `farm_f.ogg`. Two UFO:AI tracks
+ * share a sample (their spectra correlate by 0.72 at one minute in, unrelated ones by 0.2 at most).
+ */
+const isVersion = (a: string, b: string): boolean =>
+  originalOf(a) === originalOf(b) || [a, b].every((id) => SHARED_SAMPLE.test(id));
+const originalOf = (id: string): string => id.replace(/[-_]f(ast)?(?=\.\w+$)/i, '');
+const SHARED_SAMPLE = /(MarineBacktheAttack|MarineUrbanWarfare)\.ogg$/;
 
 function soundsTheSame(
   { segments, vectors }: SegmentVectors,
