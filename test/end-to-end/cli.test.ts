@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { audioFile, music, temporaryFolder } from '../support/audio.ts';
+import { audioFile, hiss, music, temporaryFolder } from '../support/audio.ts';
 import { type CliResult, runCli, startCli } from '../support/cli.ts';
 
 // The command line as a user meets it: the real bin, in a process of its own, with the real decoder and model.
@@ -44,7 +44,7 @@ beforeAll(async () => {
       'day.wav,,Day Song,Ada,,,track\n',
   );
 
-  const other = music(15, RATE, 9);
+  const other = hiss(15);
   const copied = joined(other, recordings.night.subarray(10 * RATE, 30 * RATE), other);
   audioFile(at('uploads/copied.mp3'), copied, { format: 'mp3', sampleRate: RATE, bitRate: 64_000 });
   audioFile(at('uploads', ODD_NAME), music(20, RATE, 11), { format: 'mp3', sampleRate: RATE });

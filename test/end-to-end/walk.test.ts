@@ -13,7 +13,7 @@ import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/sc
 import { createScanHandler } from '../../functions/scan/handler.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
-import { encodeAudio, music, seededRandom, temporaryFolder } from '../support/audio.ts';
+import { encodeAudio, hiss, music, temporaryFolder } from '../support/audio.ts';
 
 // The real handlers on a real store, model, decoder and index: what a queue may do to them, and what must come out.
 
@@ -28,11 +28,6 @@ let deps: ScanDependencies;
 
 const song = music(60, RATE, 1);
 const other = music(30, RATE, 2);
-/** Sounds like nothing in the catalogue, so that an excerpt has a beginning and an end. */
-const hiss = (seconds: number) => {
-  const random = seededRandom(7);
-  return Float32Array.from({ length: seconds * RATE }, () => 0.1 * (random() - 0.5));
-};
 const joined = (...parts: Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]));
 
 beforeAll(async () => {

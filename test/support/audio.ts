@@ -54,6 +54,12 @@ function pluck(pcm: Float32Array, sampleRate: number, start: number, hertz: numb
   }
 }
 
+/** Sounds like no music, so that an excerpt between it has a beginning and an end. */
+export function hiss(seconds: number, sampleRate = 16_000): Float32Array {
+  const random = seededRandom(7);
+  return Float32Array.from({ length: seconds * sampleRate }, () => 0.1 * (random() - 0.5));
+}
+
 export function sine(seconds: number, sampleRate: number, hertz: number, amplitude = 0.5): Float32Array {
   const step = (2 * Math.PI * hertz) / sampleRate;
   return Float32Array.from(
