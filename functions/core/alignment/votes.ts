@@ -34,6 +34,9 @@ function slopesBy(step: number, count: number): number[] {
 /** A line off the original speed needs this much more votes: it has ten chances to one. */
 const SLOPE_PREFERENCE = 1.05;
 const LINES_PER_BLOCK = 16;
+/** In a long upload a match shows in several blocks, and each needs to keep fewer lines. */
+const LONG_UPLOAD_MS = 120_000;
+const LINES_PER_BLOCK_OF_LONG = 6;
 /** Beside a clear line, lines with less than this share of its votes are not worth a look. */
 const LEAST_SHARE = 0.12;
 const LINES_PER_REFERENCE = 4;
@@ -53,9 +56,10 @@ export function proposeLines(
 ): Proposal[] {
   const background = backgroundOf(upload.hits);
   const lengthMs = upload.segments.length * grid.hopMs;
+  const most = lengthMs > LONG_UPLOAD_MS ? LINES_PER_BLOCK_OF_LONG : LINES_PER_BLOCK;
   return scales
     .filter(({ blockMs }, i) => i === 0 || lengthMs > blockMs / 2)
-    .flatMap((scale) => proposeAt(scale, upload.segments, upload.hits, background, grid));
+    .flatMap((scale) => proposeAt(scale, upload.segments, upload.hits, background, grid, most));
 }
 
 function proposeAt(
@@ -64,6 +68,7 @@ function proposeAt(
   hits: readonly (readonly Hit[])[],
   background: Float32Array,
   grid: SegmentGrid,
+  most: number,
 ): Proposal[] {
   const blockLength = Math.ceil(blockMs / grid.hopMs);
   const blockStep = Math.ceil(blockLength / 2);
@@ -78,7 +83,7 @@ function proposeAt(
       continue;
     }
     while (toRow < segments.length && segments[toRow]! < start + blockLength) toRow++;
-    proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow, slopes));
+    proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow, slopes, most));
   }
   return proposals;
 }
@@ -109,6 +114,7 @@ function linesOfBlock(
   fromRow: number,
   toRow: number,
   slopes: readonly number[],
+  most: number,
 ): Proposal[] {
   const byReference = new Map<string, BlockHits>();
   for (let row = fromRow; row < toRow; row++) {
@@ -140,7 +146,7 @@ function linesOfBlock(
       })),
     )
     .sort((a, b) => b.votes - a.votes)
-    .slice(0, LINES_PER_BLOCK);
+    .slice(0, most);
   return lines.filter(({ votes }) => votes >= LEAST_SHARE * lines[0]!.votes);
 }
 
