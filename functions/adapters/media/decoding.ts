@@ -59,6 +59,8 @@ export class Decoding {
   readonly #packet = new Packet();
   readonly #frame = new Frame();
 
+  /** Seconds in one unit of the track's timestamps. */
+  readonly #tick: number;
   /** Where time zero of the file lies, in seconds of the track's timestamps. */
   readonly #origin: number;
   /** Seconds to add to timestamps after they have started anew. */
@@ -87,6 +89,8 @@ export class Decoding {
       },
       undecodable: (span) => send({ kind: 'undecodable', span }),
     });
+    const { num, den } = media.stream.timeBase;
+    this.#tick = num / den;
     this.#origin = originOf(media);
     this.#packet.alloc();
     this.#frame.alloc();
@@ -110,8 +114,7 @@ export class Decoding {
   #seek(): void {
     const seconds = this.#wantedSeconds - RUN_UP_SECONDS;
     if (seconds < MIN_SEEK_SECONDS || !SEEKS_EXACTLY.has(this.#media.info.container)) return;
-    const { num, den } = this.#media.stream.timeBase;
-    this.#seekTo(BigInt(Math.floor(((seconds + this.#origin) * den) / num)));
+    this.#seekTo(BigInt(Math.floor((seconds + this.#origin) / this.#tick)));
     this.#seeked = true;
   }
 
@@ -200,7 +203,8 @@ export class Decoding {
     this.#run ??= new Resampler(format, this.#job.sampleRate, start, (at, pcm) =>
       this.#timeline.write(at, pcm),
     );
-    this.#run.write(planesOf(frame), samples);
+    limitSamples(frame);
+    this.#run.write(frame);
   }
 
   /** The sample that the frame begins with, counted from the start of the file at the frame's rate. */
@@ -231,8 +235,7 @@ export class Decoding {
   }
 
   #secondsOf(pts: bigint): number {
-    const { num, den } = this.#media.stream.timeBase;
-    return (Number(pts) * num) / den - this.#origin + this.#shift;
+    return Number(pts) * this.#tick - this.#origin + this.#shift;
   }
 
   /** Lets time pass up to `seconds`, where the next run begins, and tells of what was lost on the way. */
@@ -304,15 +307,13 @@ function originOf({ format, info }: MediaFile): number {
   return info.container === 'mp3' || seconds >= LATE_START_SECONDS ? seconds : 0;
 }
 
-/** The samples of a frame. In floating-point PCM, what is no number would spread through the resampler's filter. */
-function planesOf(frame: Frame): Buffer[] {
-  const planes = frame.extendedData ?? [];
-  if (frame.format !== AV_SAMPLE_FMT_FLT && frame.format !== AV_SAMPLE_FMT_DBL) return planes;
+/** In floating-point PCM, what is no number would spread through the resampler's filter. */
+function limitSamples(frame: Frame): void {
+  if (frame.format !== AV_SAMPLE_FMT_FLT && frame.format !== AV_SAMPLE_FMT_DBL) return;
   const samples = frame.nbSamples * frame.channelLayout.nbChannels;
   const View = frame.format === AV_SAMPLE_FMT_FLT ? Float32Array : Float64Array;
-  for (const { buffer, byteOffset } of planes) {
+  for (const { buffer, byteOffset } of frame.data ?? []) {
     const values = new View(buffer as ArrayBuffer, byteOffset, samples);
     for (let i = 0; i < samples; i++) values[i] = limited(values[i]!);
   }
-  return planes;
 }

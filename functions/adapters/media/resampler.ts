@@ -2,20 +2,16 @@ import {
   AV_CHANNEL_LAYOUT_MONO,
   AV_CHANNEL_ORDER_NATIVE,
   AV_SAMPLE_FMT_FLT,
-  AV_SAMPLE_FMT_FLTP,
   type AVSampleFormat,
 } from 'node-av/constants';
-import {
-  avChannelLayoutDefault,
-  avSampleFmtIsPlanar,
-  type ChannelLayout,
-  type Frame,
-  SoftwareResampleContext,
-} from 'node-av/lib';
+import { avChannelLayoutDefault, type ChannelLayout, type Frame, SoftwareResampleContext } from 'node-av/lib';
 import { RejectedAudioError } from '../../core/errors.ts';
 
-/** node-av 6.1 hands at most so many planes to FFmpeg; one more overruns its array and crashes. */
-const MAX_PLANES = 8;
+/** Samples are fetched from FFmpeg so many seconds at a time: a crossing costs as much as resampling a frame. */
+const COLLECT_SECONDS = 0.5;
+
+/** FFmpeg knows how to mix so many channels; more are averaged. */
+const MAX_MIXED_CHANNELS = 8;
 
 /** What decides whether one resampler can go on with a frame. */
 export interface PcmFormat {
@@ -43,15 +39,18 @@ export const sameFormat = (a: PcmFormat, b: PcmFormat): boolean =>
  * that begins in the middle of the file yields the same samples as one from its start.
  */
 export class Resampler {
-  readonly format: PcmFormat;
-  /** The next input sample, counted from the start of the file. */
-  next: number;
+  readonly #format: PcmFormat;
   readonly #outputRate: number;
   readonly #emit: (outputSample: number, pcm: Float32Array) => void;
   readonly #context = new SoftwareResampleContext();
-  readonly #averaged: boolean;
+  /** The layout that the context was told; `undefined` if that of the frames will do. */
+  readonly #layout: ChannelLayout | undefined;
+  #inputNext: number;
   #outputNext: number;
-  #output = new Float32Array(0);
+  #held = 0;
+  readonly #output: Float32Array;
+  /** No more samples for now; `null` would say that there will never be any. */
+  readonly #nothing = [Buffer.alloc(0)];
 
   /**
    * @param start the first input sample to come, counted from the start of the file
@@ -64,75 +63,80 @@ export class Resampler {
     start: number,
     emit: (outputSample: number, pcm: Float32Array) => void,
   ) {
-    this.format = format;
+    this.#format = format;
     this.#outputRate = outputRate;
     this.#emit = emit;
-    this.#averaged = format.layout.nbChannels > MAX_PLANES && avSampleFmtIsPlanar(format.sampleFormat);
-    this.#open();
+    this.#output = new Float32Array(outputRate);
+    const { layout, sampleRate } = format;
+    if (layout.order !== AV_CHANNEL_ORDER_NATIVE) this.#layout = avChannelLayoutDefault(layout.nbChannels);
+    this.#open(this.#layout ?? layout);
 
-    const grid = format.sampleRate / greatestCommonDivisor(format.sampleRate, outputRate);
+    const grid = sampleRate / greatestCommonDivisor(sampleRate, outputRate);
     const onGrid = Math.floor(start / grid) * grid;
     if (start > onGrid) this.#context.injectSilence(start - onGrid);
-    this.next = start;
-    this.#outputNext = Math.round((onGrid * outputRate) / format.sampleRate);
+    this.#inputNext = start;
+    this.#outputNext = Math.round((onGrid * outputRate) / sampleRate);
   }
 
-  #open(): void {
-    const { sampleFormat, sampleRate, layout } = this.format;
-    const unsupported = new RejectedAudioError(
-      'UNSUPPORTED',
-      `audio of ${layout.nbChannels} channels at ${sampleRate} Hz in this sample format is not supported`,
-    );
-    if (this.#averaged && sampleFormat !== AV_SAMPLE_FMT_FLTP) throw unsupported;
-
-    let input = layout.order === AV_CHANNEL_ORDER_NATIVE ? layout : avChannelLayoutDefault(layout.nbChannels);
-    if (this.#averaged) input = AV_CHANNEL_LAYOUT_MONO;
+  #open(layout: ChannelLayout): void {
+    const { sampleFormat, sampleRate } = this.#format;
+    const { nbChannels } = layout;
     const context = this.#context;
     context.allocSetOpts2(
       AV_CHANNEL_LAYOUT_MONO,
       AV_SAMPLE_FMT_FLT,
       this.#outputRate,
-      input,
+      layout,
       sampleFormat,
       sampleRate,
     );
     // The weights of the channels add up to 1, so that loud stereo does not clip.
     context.setOption('rematrix_maxval', 1);
-    const { nbChannels } = input;
-    if (nbChannels > MAX_PLANES) context.setMatrix(new Array(nbChannels).fill(1 / nbChannels), nbChannels);
-    if (context.init() < 0) throw unsupported;
+    if (nbChannels > MAX_MIXED_CHANNELS) {
+      context.setMatrix(new Array(nbChannels).fill(1 / nbChannels), nbChannels);
+    }
+    if (context.init() < 0) {
+      throw new RejectedAudioError(
+        'UNSUPPORTED',
+        `audio of ${nbChannels} channels at ${sampleRate} Hz in this sample format is not supported`,
+      );
+    }
   }
 
-  /** @param planes one buffer per channel, or one for all if the format interleaves them */
-  write(planes: Buffer[], samples: number): void {
-    this.#convert(this.#averaged ? [average(planes, samples)] : planes, samples);
-    this.next += samples;
+  /** Takes a frame of the run's format. */
+  write(frame: Frame): void {
+    const samples = frame.nbSamples;
+    if (this.#layout) frame.channelLayout = this.#layout;
+    check(this.#context.convertFrame(null, frame));
+    this.#inputNext += samples;
+    this.#held += samples;
+    if (this.#held >= COLLECT_SECONDS * this.#format.sampleRate) this.#collect(this.#nothing);
   }
 
   /** Ends the run: hands on what the filter still holds. */
   finish(): void {
-    const end = Math.round((this.next * this.#outputRate) / this.format.sampleRate);
-    while (this.#outputNext < end && this.#convert(null, 0, end - this.#outputNext) > 0);
+    this.#collect(this.#nothing);
+    const end = Math.round((this.#inputNext * this.#outputRate) / this.#format.sampleRate);
+    this.#collect(null, end);
     this.#context.free();
   }
 
-  #convert(input: Buffer[] | null, samples: number, room = this.#context.getOutSamples(samples)): number {
-    if (this.#output.length < room) this.#output = new Float32Array(room);
-    const made = this.#context.convertSync([Buffer.from(this.#output.buffer)], room, input, samples);
-    if (made < 0) throw new RejectedAudioError('UNDECODABLE', 'the audio cannot be resampled');
-    if (made > 0) this.#emit(this.#outputNext, this.#output.subarray(0, made));
-    this.#outputNext += made;
-    return made;
+  #collect(input: Buffer[] | null, end = Number.POSITIVE_INFINITY): void {
+    this.#held = 0;
+    const target = [Buffer.from(this.#output.buffer)];
+    while (this.#outputNext < end) {
+      const room = Math.min(this.#output.length, end - this.#outputNext);
+      const made = check(this.#context.convertSync(target, room, input, 0));
+      if (made === 0) return;
+      this.#emit(this.#outputNext, this.#output.subarray(0, made));
+      this.#outputNext += made;
+    }
   }
 }
 
-function average(planes: Buffer[], samples: number): Buffer {
-  const mean = new Float32Array(samples);
-  for (const plane of planes) {
-    const channel = new Float32Array(plane.buffer, plane.byteOffset, samples);
-    for (let i = 0; i < samples; i++) mean[i]! += channel[i]! / planes.length;
-  }
-  return Buffer.from(mean.buffer);
+function check(result: number): number {
+  if (result < 0) throw new RejectedAudioError('UNDECODABLE', 'the audio cannot be resampled');
+  return result;
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
