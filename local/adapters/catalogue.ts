@@ -10,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ModelManifest } from '../../functions/core/model.ts';
@@ -90,6 +91,8 @@ export class LocalCatalogue implements Catalogue {
   readonly #writable: boolean;
   readonly #log: Pick<Log, 'info' | 'warn'>;
   readonly #limits: CatalogueLimits;
+  /** Where an index is put together: beside where it lies, or, for those who may not write there, elsewhere. */
+  readonly #scratch: string;
 
   /** What the fields below were made from; -1 = nothing yet. */
   #generation = -1;
@@ -113,6 +116,7 @@ export class LocalCatalogue implements Catalogue {
     this.#model = model;
     this.#writable = options.mode === 'write';
     this.#log = options.log;
+    this.#scratch = this.#writable ? folder : tmpdir();
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
   }
 
@@ -146,7 +150,12 @@ export class LocalCatalogue implements Catalogue {
 
     // Indexing keeps pace with adding, so that closing after a thousand references takes no minute.
     this.#added += rows;
-    if (this.#added > this.#limits.exactRows) await this.#exclusively(() => this.#follow());
+    if (this.#added <= this.#limits.exactRows) return;
+    this.#added = 0;
+    await this.#exclusively(() => this.#follow()).catch((error: unknown) => {
+      // What was added is stored. Whatever is wrong with the rest is for those to hear who search it.
+      this.#log.warn('the catalogue cannot be indexed', { model: this.#model.id, error: messageOf(error) });
+    });
   }
 
   async remove(referenceId: string): Promise<number> {
@@ -207,6 +216,8 @@ export class LocalCatalogue implements Catalogue {
   async close(): Promise<void> {
     if (!this.#writable) return;
     await this.#exclusively(async () => {
+      // Many small registrations must not leave a day of indexing to the first search.
+      if (this.#countUnindexed() > this.#limits.exactRows) await this.#follow();
       for (const shard of this.#shards) {
         if (shard.graph.size - shard.written > this.#limits.exactRows) this.#write(shard);
       }
@@ -277,12 +288,24 @@ export class LocalCatalogue implements Catalogue {
       this.#gatherLoose();
       return generation;
     });
-    this.#added = 0;
     if (!this.#writable) return;
 
     if (isFirst) this.#removeForeignFiles();
     this.#dropHollowShards();
     if (this.#loose.rows.length > this.#limits.exactRows) await this.#indexLoose();
+  }
+
+  /** Rows behind the last shard that is open or on disk. */
+  #countUnindexed(): number {
+    const { id } = this.#model;
+    const open = this.#shards.at(-1)?.graph.endRow ?? 0;
+    const row = this.#db.get(
+      `SELECT coalesce(sum(rows), 0) AS n FROM block WHERE model_id = ?1 AND first_row >= max(?2,
+         coalesce((SELECT max(end_row) FROM shard WHERE model_id = ?1), 0))`,
+      id,
+      open,
+    )!;
+    return Number(row.n);
   }
 
   #readBlocks(): LiveBlock[] {
@@ -318,7 +341,7 @@ export class LocalCatalogue implements Catalogue {
       const bytes = readFileSync(join(this.#folder, file));
       if (createHash('sha256').update(bytes).digest('hex') !== row.sha256)
         throw new Error('its content has changed');
-      const graph = Shard.thaw(bytes, this.#model.dimension, (firstRow, rows) =>
+      const graph = Shard.thaw(bytes, this.#model.dimension, this.#scratch, (firstRow, rows) =>
         this.#vectorsAt(firstRow, rows),
       );
       return { graph, file, written: graph.size, live: 0 };
@@ -328,7 +351,7 @@ export class LocalCatalogue implements Catalogue {
         this.#writable
           ? 'an index file is missing or damaged; building it again from the database'
           : 'an index file is missing or damaged; searching without it until the store is opened for writing',
-        { file: join(this.#folder, file), error: error instanceof Error ? error.message : String(error) },
+        { file: join(this.#folder, file), error: messageOf(error) },
       );
       return undefined;
     }
@@ -423,8 +446,8 @@ export class LocalCatalogue implements Catalogue {
     const file = `${graph.firstRow}-${graph.endRow}.graph`;
     shard.written = graph.size;
     try {
-      const bytes = graph.freeze();
       mkdirSync(this.#folder, { recursive: true });
+      const bytes = graph.freeze(this.#scratch);
       const path = join(this.#folder, file);
       writeFileSync(`${path}.new`, bytes, { flush: true });
       renameSync(`${path}.new`, path);
@@ -444,7 +467,7 @@ export class LocalCatalogue implements Catalogue {
         'the index could not be written; nothing is lost, but the next start has to build it again',
         {
           file: join(this.#folder, file),
-          error: error instanceof Error ? error.message : String(error),
+          error: messageOf(error),
         },
       );
     }
@@ -465,7 +488,7 @@ export class LocalCatalogue implements Catalogue {
   #removeForeignFiles(): void {
     const ours = new Set(this.#shards.map(({ file }) => file));
     for (const file of filesIn(this.#folder)) {
-      if (!ours.has(file)) rmSync(join(this.#folder, file), { force: true });
+      if (!ours.has(file)) rmSync(join(this.#folder, file), { recursive: true, force: true });
     }
     const rows = this.#db.all('SELECT first_row, file FROM shard WHERE model_id = ?', this.#model.id);
     for (const row of rows) {
@@ -655,6 +678,8 @@ function firstIndex<T>(sorted: readonly T[], holds: (item: T) => boolean): numbe
   }
   return low;
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function filesIn(folder: string): string[] {
   try {

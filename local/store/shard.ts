@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { exactSearch, Index, type Matches, MetricKind, ScalarKind } from 'usearch';
@@ -87,9 +87,12 @@ export class Shard {
     return perQuery(matches, count, (key) => this.firstRow + key);
   }
 
-  /** The graph without its vectors, to be written to a file. */
-  freeze(): Uint8Array {
-    const whole = inTemporaryFile((path) => {
+  /**
+   * The graph without its vectors, to be written to a file.
+   * @param scratch a folder for the detour that usearch needs
+   */
+  freeze(scratch: string): Uint8Array {
+    const whole = inTemporaryFile(scratch, (path) => {
       this.#index.save(path);
       return readFileSync(path);
     });
@@ -113,12 +116,14 @@ export class Shard {
   }
 
   /**
+   * @param scratch a folder for the detour that usearch needs
    * @param vectorsOf the stored vectors of consecutive rows; zeros where a row was removed
    * @throws Error when the bytes are not such a graph
    */
   static thaw(
     frozen: Uint8Array,
     dimension: number,
+    scratch: string,
     vectorsOf: (firstRow: number, rows: number) => Int8Array,
   ): Shard {
     const headerEnd = frozen.indexOf(0x0a);
@@ -138,7 +143,7 @@ export class Shard {
 
     const shard = new Shard(dimension, header.firstRow);
     shard.#runs.push(...header.runs);
-    inTemporaryFile((path) => {
+    inTemporaryFile(scratch, (path) => {
       writeFileSync(path, matrix, { mode: 0o600 });
       writeFileSync(path, zstdDecompressSync(frozen.subarray(headerEnd + 1)), { flag: 'a' });
       shard.#index.load(path);
@@ -209,8 +214,8 @@ function perQuery(
 }
 
 /** usearch reads and writes files only. The folder is for this user alone, and gone when `use` returns. */
-function inTemporaryFile<T>(use: (path: string) => T): T {
-  const folder = mkdtempSync(join(tmpdir(), 'refrain-'));
+function inTemporaryFile<T>(scratch: string, use: (path: string) => T): T {
+  const folder = mkdtempSync(join(scratch, 'refrain-'));
   try {
     return use(join(folder, 'index'));
   } finally {

@@ -161,6 +161,30 @@ describe('LocalCatalogue on disk', () => {
     expect(await found(store.catalogue(MODEL), 15)).toEqual(songs(15));
   });
 
+  it('is indexed by and by, though every writer adds but one reference and searches for nothing', async () => {
+    const folder = temporaryFolder();
+    for (let seed = 1; seed <= 6; seed++) {
+      await withStore(folder, (catalogue) => catalogue.add(`song-${seed}`, track(seed)));
+    }
+
+    const db = new DatabaseSync(join(folder, 'refrain.db'), { readOnly: true });
+    const { indexed } = db.prepare('SELECT max(end_row) AS indexed FROM shard').get()!;
+    db.close();
+    expect(Number(indexed)).toBeGreaterThanOrEqual(6 * TRACK - LIMITS.exactRows);
+  });
+
+  it('takes what is added though another reference is damaged', async () => {
+    const folder = await filled(3);
+    tamper(folder, `UPDATE block SET crc = crc + 1 WHERE reference_id = 'song-2'`);
+    const { log, lines } = notices();
+    const store = await temporaryStore(folder, { mode: 'write', limits: LIMITS, log });
+
+    await store.catalogue(MODEL).add('long', segmentVectors(500, DIMENSION, 77));
+
+    expect(await store.catalogue(MODEL).stats()).toMatchObject({ references: 4 });
+    expect(lines.join()).toContain('cannot be indexed');
+  });
+
   it('never gives a removed reference, also when its segments crowd out all others', async () => {
     const folder = temporaryFolder();
     const crowd = track(1);
