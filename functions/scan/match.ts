@@ -3,7 +3,7 @@ import { calibrationOf } from '../core/confidence.ts';
 import type { MatchSpan } from '../core/detection.ts';
 import type { Reference } from '../core/reference.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
-import { coveredMs } from '../core/span.ts';
+import { withoutExcluded } from '../core/span.ts';
 import type { SegmentVectors } from '../ports/catalogue.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import type { Heard } from './listen.ts';
@@ -16,7 +16,7 @@ export interface Match {
 
 /**
  * From hits to matches: proposes references, fetches their stored vectors and aligns. References that are disabled,
- * gone or still being registered do not match; neither do spans that lie mostly in what their owner excluded.
+ * gone or still being registered do not match; neither does what lies in the parts that their owner excluded.
  */
 export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<Match[]> {
   const { model } = deps.embedder;
@@ -33,8 +33,9 @@ export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<
     .map((reference) => ({
       reference,
       spans: spans
-        .filter((span) => span.referenceId === reference.referenceId && !isExcluded(span, reference))
-        .map((span) => onUploadClock(span, heard.speed, reference)),
+        .filter(({ referenceId }) => referenceId === reference.referenceId)
+        .map((span) => onUploadClock(span, heard.speed, reference))
+        .flatMap((span) => withoutExcluded(span, reference.excluded)),
     }))
     .filter((match) => match.spans.length > 0);
 }
@@ -49,14 +50,4 @@ function onUploadClock(span: MatchedSpan, passSpeed: number, reference: Referenc
     speed: Number((span.speed * passSpeed).toFixed(4)),
     confidence: span.confidence,
   };
-}
-
-function isExcluded(span: MatchedSpan, reference: Reference): boolean {
-  const inside = reference.excluded
-    .map(({ startMs, endMs }) => ({
-      startMs: Math.max(startMs, span.referenceStartMs),
-      endMs: Math.min(endMs, span.referenceEndMs),
-    }))
-    .filter(({ startMs, endMs }) => endMs > startMs);
-  return coveredMs(inside) * 2 > span.referenceEndMs - span.referenceStartMs;
 }

@@ -413,8 +413,15 @@ describe('references and policies', () => {
     expect(await scanAgain()).toMatchObject({ code: 3 });
   });
 
-  test('what is excluded of it is not found', async () => {
-    const { stdout } = await mine('references', 'exclude', 'night', '0:05-0:35');
+  test('what is excluded of it is not found, and the rest is', async () => {
+    // The upload holds 0:10 to 0:30 of it.
+    await mine('references', 'exclude', 'night', '0:05-0:15');
+    const partly = await mine('scan', at('uploads/copied.mp3'), '--again', '--jsonl');
+    expect(ScanLine.parse(partly.lines()[0]).detections[0]!.spans).toEqual([
+      expect.objectContaining({ referenceStartMs: 15_000 }),
+    ]);
+
+    const { stdout } = await mine('references', 'exclude', 'night', '0:14-0:35');
     expect(stdout).toContain('0:05–0:35');
     expect(await scanAgain()).toEqual({ code: 0, action: undefined });
 
