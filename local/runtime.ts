@@ -3,13 +3,15 @@ import { join, resolve } from 'node:path';
 import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { RefrainError } from '../functions/core/errors.ts';
 import { scanIdOf } from '../functions/core/ids.ts';
-import type { Reference, ReferenceMetadata } from '../functions/core/reference.ts';
+import type { ReferenceMetadata } from '../functions/core/reference.ts';
 import { objectCreated, type RegisterRequest } from '../functions/core/requests.ts';
 import type { ScanRecord } from '../functions/core/scan.ts';
 import { OnnxModel } from '../functions/embed/onnx-model.ts';
 import { systemClock } from '../functions/ports/clock.ts';
 import type { Log } from '../functions/ports/log.ts';
+import type { Registration } from '../functions/register/dependencies.ts';
 import { createRegisterHandler } from '../functions/register/handler.ts';
+import { isSidecar } from '../functions/register/sidecar.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/dependencies.ts';
 import { createScanHandler } from '../functions/scan/handler.ts';
 import { openStore, type Store } from './adapters/store.ts';
@@ -77,10 +79,13 @@ export class Runtime implements AsyncDisposable {
   }
 
   /**
-   * Registers one file. The same content under the same id is not done again.
+   * Registers one file. Of what is in the catalogue already, only the metadata is brought up to date.
    * @throws ObjectNotFoundError, or whatever kept failing
    */
-  async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Reference> {
+  async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Registration> {
+    if (isSidecar(path)) {
+      throw new RefrainError('NOT_MEDIA', 'a .json file describes a recording and is none; see --metadata');
+    }
     const queue = this.store.queue('register-requests');
     const object = await this.store.objects.describe(fileObject(path));
     const request: RegisterRequest = {
@@ -91,13 +96,18 @@ export class Runtime implements AsyncDisposable {
     };
     await queue.send(JSON.stringify(request));
 
-    let registered: Reference | undefined;
+    let registered: Registration | undefined;
+    const admitted = new Set<string>();
     const handler = createRegisterHandler(this.#dependencies, {
       ...this.#hooks(),
       onProgress: ({ key, ...progress }) => this.#options.onProgress?.({ path: key, ...progress }),
-      // The queue may still hold what an earlier run left; the last one is ours.
-      onRegistered: (reference) => {
-        registered = reference;
+      // The queue may still hold what an earlier run left, most likely the same file; the last one is ours.
+      onRegistered: (registration) => {
+        const { outcome, reference } = registration;
+        if (outcome === 'admitted') admitted.add(reference.referenceId);
+        registered = admitted.has(reference.referenceId)
+          ? { ...registration, outcome: 'admitted', changed: [] }
+          : registration;
       },
     });
     this.#lastFailure = undefined;

@@ -96,7 +96,7 @@ async function registerAll(
   const refused: Record<string, string> = {};
   let [ms, references] = [0, 0];
   for (const [done, { id, path }] of entries.entries()) {
-    const reference = await runtime.register({ path, referenceId: id, metadata: { title: id } });
+    const { reference } = await runtime.register({ path, referenceId: id, metadata: { title: id } });
     if (reference.state === 'refused') {
       refused[id] = reference.reasons.map(({ code }) => code).join(' ');
     } else {

@@ -9,7 +9,12 @@ export const Isrc = z
   .transform((text) => text.replaceAll(/[\s-]/g, '').toUpperCase())
   .pipe(z.string().regex(/^[A-Z]{2}[A-Z0-9]{3}\d{7}$/, 'an ISRC looks like GB-AYE-68-00123'));
 
-/** What a rights-holder says of a recording. */
+/** A stretch of a recording that is not searched for: a sample, or what is in the public domain. */
+export const ExcludedSpan = TimeSpan.refine(({ startMs, endMs }) => startMs < endMs, {
+  error: 'a stretch must end after it begins (startMs < endMs)',
+});
+
+/** What a rights-holder says of a recording. What is left out stays as it is, or as the file's tags have it. */
 export const ReferenceMetadata = z.object({
   title: z.string().optional(),
   artist: z.string().optional(),
@@ -17,6 +22,8 @@ export const ReferenceMetadata = z.object({
   owner: z.string().optional(),
   isrc: Isrc.optional(),
   policy: Policy.optional(),
+  /** All excluded stretches, in place of those that were there. */
+  excluded: z.array(ExcludedSpan).optional(),
 });
 export type ReferenceMetadata = z.infer<typeof ReferenceMetadata>;
 

@@ -1,4 +1,4 @@
-import type { Reference } from '../core/reference.ts';
+import type { Reference, ReferenceMetadata } from '../core/reference.ts';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Decoder } from '../ports/decoder.ts';
@@ -25,8 +25,17 @@ export interface RegisterDependencies {
   };
 }
 
+/** What became of a request to register. */
+export interface Registration {
+  reference: Reference;
+  /** `existing`: there was nothing to do. `updated`: it is there already, and only what is said of it changed. */
+  outcome: 'admitted' | 'refused' | 'updated' | 'existing';
+  /** What an update changed. */
+  changed: (keyof ReferenceMetadata)[];
+}
+
 export interface RegisterHooks extends RegisterRun {
-  onRegistered?(reference: Reference): void;
+  onRegistered?(registration: Registration): void;
   onFailure?(error: unknown): void;
 }
 

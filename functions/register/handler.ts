@@ -16,10 +16,11 @@ export const createRegisterHandler =
       for (const request of parseRegisterRequest(record.body)) {
         const described = await withSidecar(request, deps.objects);
         if (!described) continue;
-        const reference = await registerReference(described, deps, run);
-        onRegistered?.(reference);
+        const registration = await registerReference(described, deps, run);
+        onRegistered?.(registration);
+        const { outcome, changed, reference } = registration;
         const { referenceId, state, reasons, segments } = reference;
-        deps.log.info('reference registered', { referenceId, state, reasons, segments });
+        deps.log.info('reference registered', { referenceId, outcome, changed, state, reasons, segments });
       }
     };
     return handleBatch(event, deps.log, handle, onFailure);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { refusalReasons } from '../core/admission.ts';
 import { RejectedAudioError } from '../core/errors.ts';
 import { referenceIdOf } from '../core/ids.ts';
@@ -5,21 +6,22 @@ import { Isrc, type Reference, type ReferenceMetadata } from '../core/reference.
 import type { RegisterRequest } from '../core/requests.ts';
 import type { ObjectVersion, Reason } from '../core/scan.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
+import { mergeSpans } from '../core/span.ts';
 import { type Listened, sumUp } from '../core/verdict.ts';
 import type { SegmentVectors } from '../ports/catalogue.ts';
 import { contentIdOf } from '../steps/content-id.ts';
 import { embedWindow } from '../steps/embed-window.ts';
 import { forEachConcurrently } from '../steps/pool.ts';
 import { windowsOf } from '../steps/windows.ts';
-import type { RegisterDependencies, RegisterRun } from './dependencies.ts';
+import type { RegisterDependencies, RegisterRun, Registration } from './dependencies.ts';
 
 /**
  * The walk of a registration: name it, listen to it, decide whether it may enter, write its segments, then let it be
  * found. It may die at any point and be called again: the reference only becomes `active` once all its segments are
  * durable, and every write is idempotent.
  *
- * The same content is registered once: a second request for it gives the reference that exists, unless the caller
- * names another id.
+ * The same content is registered once: a second request for it updates what is said of the reference that exists,
+ * unless the caller names another id. A refusal is not the last word: the next request tries again.
  *
  * @throws ObjectNotFoundError
  */
@@ -27,59 +29,88 @@ export async function registerReference(
   request: Omit<RegisterRequest, 'type'>,
   deps: RegisterDependencies,
   run: RegisterRun = {},
-): Promise<Reference> {
+): Promise<Registration> {
+  const { metadata } = request;
   const object = await deps.objects.describe(request.object);
   return deps.objects.withFile(object, async (path) => {
     const contentId = await contentIdOf(path);
-    const existing = await findExisting(request.referenceId, contentId, deps);
-    if (existing) return existing;
+    const known = await findKnown(request.referenceId, contentId, deps);
+    if (known && isSettled(known, deps)) return update(known, metadata, deps);
 
     const { id, sha256 } = deps.embedder.model;
-    const begun: Reference = {
-      ...request.metadata,
-      referenceId: request.referenceId ?? referenceIdOf(contentId),
-      state: 'registering',
-      reasons: [],
-      source: pick(object),
+    const source = pick(object);
+    const model = { id, sha256 };
+    const begun = describedBy(metadata, {
+      ...known,
+      referenceId: request.referenceId ?? known?.referenceId ?? referenceIdOf(contentId),
+      source,
       contentId,
-      model: { id, sha256 },
-      durationMs: 0,
-      segments: 0,
-      excluded: [],
-      registeredAt: deps.clock.now().toISOString(),
-    };
+      excluded: known?.excluded ?? [],
+      registeredAt: known?.registeredAt ?? deps.clock.now().toISOString(),
+      // What is disabled must not match for a moment, not even when this run dies: it stays as it is until the end.
+      ...(known?.state === 'disabled'
+        ? known
+        : { state: 'registering', reasons: [], model, durationMs: 0, segments: 0 }),
+    });
     await deps.references.put(begun);
 
     const { listened, segments, tags } = await listen(path, request.object.key, deps, run);
     const reasons = refusalReasons(listened);
+    const isAdmitted = reasons.length === 0;
     // A reference that takes over an id must not keep segments of the one before.
     await deps.catalogue.remove(begun.referenceId);
-    if (reasons.length === 0) await deps.catalogue.add(begun.referenceId, segments);
+    if (isAdmitted) await deps.catalogue.add(begun.referenceId, segments);
 
+    // A sidecar that came after its file may have been handled meanwhile.
+    const latest = await deps.references.get(begun.referenceId);
+    const described = latest?.contentId === contentId ? latest : begun;
     const reference: Reference = {
       ...fromTags(tags),
-      ...begun,
-      state: reasons.length === 0 ? 'active' : 'refused',
+      ...described,
+      state: !isAdmitted ? 'refused' : begun.state === 'disabled' ? 'disabled' : 'active',
       reasons,
+      model,
       durationMs: listened.durationMs,
-      segments: reasons.length === 0 ? segments.segments.length : 0,
+      segments: isAdmitted ? segments.segments.length : 0,
     };
     await deps.references.put(reference);
-    return reference;
+    return { reference, outcome: isAdmitted ? 'admitted' : 'refused', changed: [] };
   });
 }
 
-async function findExisting(
+/** The reference that was made, or was to be made, of this very content. */
+async function findKnown(
   referenceId: string | undefined,
   contentId: string,
-  { references, embedder }: RegisterDependencies,
+  { references }: RegisterDependencies,
 ): Promise<Reference | undefined> {
-  const existing = referenceId
-    ? await references.get(referenceId)
-    : await references.findByContent(contentId);
-  const settled = existing && existing.state !== 'registering' && existing.contentId === contentId;
-  return settled && existing.model.sha256 === embedder.model.sha256 ? existing : undefined;
+  const found = referenceId ? await references.get(referenceId) : await references.findByContent(contentId);
+  return found?.contentId === contentId ? found : undefined;
 }
+
+/** Whether the segments of this model are in the catalogue. */
+const isSettled = ({ state, model }: Reference, { embedder }: RegisterDependencies): boolean =>
+  (state === 'active' || state === 'disabled') && model.sha256 === embedder.model.sha256;
+
+async function update(
+  known: Reference,
+  metadata: ReferenceMetadata,
+  { references }: RegisterDependencies,
+): Promise<Registration> {
+  const reference = describedBy(metadata, known);
+  const told = Object.keys(metadata) as (keyof ReferenceMetadata)[];
+  const changed = told.filter((name) => !isDeepStrictEqual(reference[name], known[name]));
+  if (changed.length === 0) return { reference: known, outcome: 'existing', changed };
+  await references.put(reference);
+  return { reference, outcome: 'updated', changed };
+}
+
+/** What the caller says replaces what was known; what the caller leaves out stays. */
+const describedBy = (metadata: ReferenceMetadata, reference: Reference): Reference => ({
+  ...reference,
+  ...metadata,
+  excluded: mergeSpans(metadata.excluded ?? reference.excluded),
+});
 
 interface HeardReference {
   listened: Listened;

@@ -4,10 +4,11 @@ import { CsvError, parse } from 'csv-parse/sync';
 import { z } from 'zod';
 import { Action } from '../../functions/core/detection.ts';
 import { Policy } from '../../functions/core/policy.ts';
-import { Isrc, type ReferenceMetadata } from '../../functions/core/reference.ts';
+import { ExcludedSpan, Isrc, type ReferenceMetadata } from '../../functions/core/reference.ts';
 import { RegisterRequest } from '../../functions/core/requests.ts';
 import { sentenceOf, UsageError } from './errors.ts';
 import { count, safe } from './render/text.ts';
+import { parseTimeSpan } from './time.ts';
 
 /** What a metadata file says of one recording. */
 export interface Described {
@@ -44,6 +45,24 @@ const PolicyCell = z.union([
   Policy,
 ]);
 
+/** `1:05-1:30, 2:00-2:10`; JSON may hold a list of such stretches, or of the milliseconds that a sidecar has. */
+const ExcludedCell = z
+  .union([
+    z.string().transform((text) => text.split(/[,;]/).filter((part) => part.trim() !== '')),
+    z.array(z.union([z.string(), ExcludedSpan])),
+  ])
+  .transform((stretches, context) => {
+    try {
+      return stretches.map((stretch) =>
+        typeof stretch === 'string' ? parseTimeSpan(stretch.trim()) : stretch,
+      );
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      context.addIssue(error.message);
+      return z.NEVER;
+    }
+  });
+
 const Row = z.object({
   path: z.string().min(1, 'names no file'),
   id: RegisterRequest.shape.referenceId,
@@ -53,6 +72,7 @@ const Row = z.object({
   owner: z.string().optional(),
   isrc: Isrc.optional(),
   policy: PolicyCell.optional(),
+  excluded: ExcludedCell.optional(),
 });
 
 const COLUMNS = Object.keys(Row.shape);
@@ -221,6 +241,9 @@ function faultsOf(where: string, error: z.ZodError, given: ReadonlyMap<string, u
     const value = given.get(column);
     if (column === 'policy') {
       return `${where}, column "policy": is neither an action (${Action.options.join(', ')}) nor a policy; see "refrain policy --help"`;
+    }
+    if (column === 'excluded' && typeof value !== 'string') {
+      return `${where}, column "excluded": must be stretches of time, such as "1:05-1:30, 2:00-2:10"`;
     }
     return `${where}, column "${column}": ${quoted(typeof value === 'string' ? value : JSON.stringify(value))}: ${message}`;
   });

@@ -122,7 +122,7 @@ async function fillCatalogue(runtime: Runtime, begin: Begin): Promise<Map<string
     begin(title, ++place, CATALOGUE.length);
     const path = join(FOLDER, 'recordings', `${title}.flac`);
     encodeAudio(path, [audio], { format: 'flac', sampleRate: SAMPLE_RATE, tags: { title, artist } });
-    const reference = await runtime.register({ path, metadata: { title, artist, owner: artist } });
+    const { reference } = await runtime.register({ path, metadata: { title, artist, owner: artist } });
     if (reference.state !== 'active') {
       throw new RefrainError(
         'DEMO',

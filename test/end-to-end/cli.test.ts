@@ -110,6 +110,51 @@ describe('register', () => {
     expect((await refrain('references', '--jsonl')).lines()).toHaveLength(4);
   });
 
+  test('brings what is said of a recording up to date, and says what was new', async () => {
+    const own = at('updated-store');
+    const register = (csv: string, ...more: string[]) => {
+      writeFileSync(at('more.csv'), csv);
+      return runCli([
+        'register',
+        at('masters/rain.ogg'),
+        '--metadata',
+        at('more.csv'),
+        '--store',
+        own,
+        ...more,
+      ]);
+    };
+    await register('path,owner\nrain.ogg,Label\n');
+
+    const people = await register('path,owner,excluded\nrain.ogg,Other Label,0:05-0:10\n');
+    const machines = await register('path,policy\nrain.ogg,block\n', '--jsonl');
+    const nothing = await register('path,policy\nrain.ogg,block\n', '--jsonl');
+
+    expect(people.code).toBe(0);
+    expect(people.stdout).toMatch(/↻ updated .*rain\.ogg .*new: owner, excluded/);
+    expect(machines.lines()).toMatchObject([
+      { outcome: 'updated', changed: ['policy'], owner: 'Other Label' },
+    ]);
+    expect(nothing.lines()).toMatchObject([{ outcome: 'existing' }]);
+    expect((await runCli(['references', '--store', own, '--jsonl'])).lines()).toMatchObject([
+      {
+        owner: 'Other Label',
+        title: 'Rain from Tags',
+        policy: { rules: [{ action: 'block' }] },
+        excluded: [{ startMs: 5000, endMs: 10_000 }],
+      },
+    ]);
+  });
+
+  test('a file that describes a recording is none', async () => {
+    writeFileSync(at('rain.ogg.json'), '{}');
+
+    const { code, lines } = await refrain('register', at('rain.ogg.json'), '--jsonl');
+
+    expect(code).toBe(1);
+    expect(lines()).toMatchObject([{ outcome: 'failed', reasons: [{ code: 'NOT_MEDIA' }] }]);
+  });
+
   test.each([
     [
       'a row that matches no file',

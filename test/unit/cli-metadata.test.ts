@@ -62,6 +62,32 @@ describe('readMetadata', () => {
     ]);
   });
 
+  test.each([
+    ['a cell of a spreadsheet', 'path,excluded\na.mp3,"1:05-1:30, 120-130.5"\n', 'csv'],
+    ['a list', '[{"path": "a.mp3", "excluded": ["1:05-1:30", "2:00-2:10.5"]}]', 'json'],
+    [
+      'the milliseconds of a sidecar',
+      '[{"path": "a.mp3", "excluded": [{"startMs": 65000, "endMs": 90000}, {"startMs": 120000, "endMs": 130500}]}]',
+      'json',
+    ],
+  ])('reads what is excluded from %s', async (_, text, extension) => {
+    const { rows } = await readMetadata(write(text, extension));
+
+    expect(rows[0]!.metadata.excluded).toEqual([
+      { startMs: 65_000, endMs: 90_000 },
+      { startMs: 120_000, endMs: 130_500 },
+    ]);
+  });
+
+  test.each([
+    ['path,excluded\na.mp3,soon\n', 'csv', /row 2, column "excluded": "soon": "soon" is no stretch of time/],
+    ['path,excluded\na.mp3,1:30-1:05\n', 'csv', /column "excluded": .* ends before it begins/],
+    ['[{"path": "a.mp3", "excluded": [{"startMs": 5, "endMs": 5}]}]', 'json', /entry 1, column "excluded"/],
+    ['[{"path": "a.mp3", "excluded": 7}]', 'json', /entry 1, column "excluded": must be stretches of time/],
+  ])('refuses %j', async (text, extension, message) => {
+    await expect(readMetadata(write(text, extension))).rejects.toThrow(message);
+  });
+
   test('tells of columns that mean nothing', async () => {
     const { unused } = await readMetadata(write('path,titel,genre\na.mp3,A,Jazz\n'));
 

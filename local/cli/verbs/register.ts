@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { Reference } from '../../../functions/core/reference.ts';
 import { Reason } from '../../../functions/core/scan.ts';
+import type { Registration } from '../../../functions/register/dependencies.ts';
 import { Runtime } from '../../runtime.ts';
 import { codeOf, sentenceOf, UsageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
@@ -17,8 +18,13 @@ import { endsTheBatch, modelOption, trackProgress } from './work.ts';
 /** What the command line says of one file that was to be registered. */
 export const RegisterReport = z.object({
   path: z.string(),
-  /** `existing`: this recording is in the catalogue already. `failed`: it could not be read, or something broke. */
-  outcome: z.enum(['admitted', 'existing', 'refused', 'failed']),
+  /**
+   * `existing`: this recording is in the catalogue already. `updated`: so it is, and what is said of it changed.
+   * `failed`: it could not be read, or something broke.
+   */
+  outcome: z.enum(['admitted', 'updated', 'existing', 'refused', 'failed']),
+  /** What an update changed. */
+  changed: z.array(z.string()).optional(),
   referenceId: z.string().nullable(),
   /** Of the reference; `failed` where there is none. */
   state: z.enum([...Reference.shape.state.options, 'failed']),
@@ -46,12 +52,13 @@ export function addRegister(program: Command): void {
     .summary('put recordings into the catalogue')
     .description(
       'Puts recordings into the catalogue, so that uploads are searched for them. Folders are taken with all that is ' +
-        'below them. A recording that is there already is not registered twice.',
+        'below them. A recording that is there already is not registered twice, but what the metadata says of it counts ' +
+        'from then on; one that was refused is tried again.',
     )
     .argument('<path...>', 'files and folders')
     .option(
       '--metadata <file>',
-      'CSV or JSON with a row per file: path, id, title, artist, album, isrc, owner, policy',
+      'CSV or JSON with a row per file: path, id, title, artist, album, isrc, owner, policy, excluded',
     )
     .option('--owner <name>', 'who owns the recordings (where the metadata names nobody)')
     .option('--id <id>', 'your own id of the recording; for a single file')
@@ -61,7 +68,8 @@ export function addRegister(program: Command): void {
       `
 Title, artist, album and ISRC come from the file's tags where the metadata says nothing.
 A policy in the metadata is an action (block, review, monetise, track, allow) or the JSON
-that "refrain policy --help" shows.
+that "refrain policy --help" shows. What is excluded ("1:05-1:30, 2:00-2:10") is not
+searched for.
 
 Examples:
   $ refrain register ~/Music/label
@@ -103,21 +111,17 @@ async function registerAll(
 ): Promise<void> {
   const progress = trackProgress(terminal, files.length);
   await using runtime = await Runtime.open({ storeDir, modelDir: model, signal, onProgress: progress.heard });
-  const startedAt = new Date().toISOString();
-  const seen = new Set<string>();
   for (const path of files) {
     signal.throwIfAborted();
     progress.begin(path);
     const { referenceId = id, metadata = {} } = described.get(path) ?? {};
     try {
-      const reference = await runtime.register({
+      const registration = await runtime.register({
         path,
         metadata: { ...(owner !== undefined && { owner }), ...metadata },
         ...(referenceId !== undefined && { referenceId }),
       });
-      const isNew = reference.registeredAt >= startedAt && !seen.has(reference.referenceId);
-      seen.add(reference.referenceId);
-      tell(reportOf(path, reference, isNew));
+      tell(reportOf(path, registration));
     } catch (error) {
       if (signal.aborted || endsTheBatch(error)) throw error;
       tell(failed(path, { code: codeOf(error), message: sentenceOf(error) }));
@@ -146,11 +150,12 @@ async function describe(
   return matchMetadata(rows, files, metadata);
 }
 
-function reportOf(path: string, reference: Reference, isNew: boolean): RegisterReport {
+function reportOf(path: string, { reference, outcome, changed }: Registration): RegisterReport {
   const { referenceId, state, reasons, title, artist, owner, isrc, durationMs, segments } = reference;
   return {
     path,
-    outcome: state === 'refused' ? 'refused' : isNew ? 'admitted' : 'existing',
+    outcome,
+    ...(changed.length > 0 && { changed }),
     referenceId,
     state,
     reasons,
@@ -175,6 +180,7 @@ const failed = (path: string, reason: Reason): RegisterReport => ({
 
 const OUTCOMES: Record<Outcome, { sign: string; word: string; style: Style }> = {
   admitted: { sign: '✔', word: 'admitted', style: 'green' },
+  updated: { sign: '↻', word: 'updated', style: 'cyan' },
   existing: { sign: '=', word: 'already there', style: 'dim' },
   refused: { sign: '✘', word: 'refused', style: 'magenta' },
   failed: { sign: '✘', word: 'failed', style: 'red' },
@@ -187,6 +193,7 @@ function lineOf(report: RegisterReport, screen: Screen): string[] {
       ? [nameOf({ ...report, path: report.path, referenceId: report.referenceId })]
       : []),
     ...(report.durationMs > 0 ? [clock(report.durationMs)] : []),
+    ...(report.changed ? [`new: ${report.changed.join(', ')}`] : []),
     ...report.reasons.map(({ code, message }) => `${safe(message)} (${code})`),
   ];
   return [
