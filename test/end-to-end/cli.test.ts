@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
@@ -563,28 +563,39 @@ describe('usage', () => {
 });
 
 describe('watch', () => {
-  test('scans what lands in a folder once it is whole, and ends with Ctrl-C', async () => {
+  test('scans what lands in a folder, each file once and whole, and ends with Ctrl-C', async () => {
     const inbox = at('inbox');
     mkdirSync(join(inbox, 'deep'), { recursive: true });
     const mp3 = readFileSync(at('uploads/copied.mp3'));
     const half = mp3.length >> 1;
-    const watching = startCli(['watch', inbox, '--store', store, '--jsonl', '--settle', '3']);
     writeFileSync(join(inbox, 'early.mp3'), mp3);
+    writeFileSync(join(inbox, 'growing.mp3'), mp3.subarray(0, half));
     writeFileSync(join(inbox, 'browser.mp3.part'), mp3.subarray(0, half));
     writeFileSync(join(inbox, 'notes.txt'), 'not media');
 
-    await watching.printed(/early\.mp3/);
+    // While the watch starts, and until it has scanned what was complete, somebody goes on writing.
+    let written = half;
+    const writer = setInterval(() => {
+      appendFileSync(join(inbox, 'growing.mp3'), mp3.subarray(written, written + 10));
+      written += 10;
+    }, 100);
+    const watching = startCli(['watch', inbox, '--store', store, '--jsonl', '--settle', '3']);
+    await watching.printed(/early\.mp3/).finally(() => clearInterval(writer));
+    appendFileSync(join(inbox, 'growing.mp3'), mp3.subarray(written));
+    await watching.printed(/growing\.mp3/);
     renameSync(join(inbox, 'browser.mp3.part'), join(inbox, 'deep', 'browser.mp3'));
     await watching.printed(/browser\.mp3/);
     watching.process.kill('SIGINT');
     const { code, lines, stderr } = await watching.result;
 
-    expect(code).toBe(0);
-    expect(stderr).toBe('');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(lines()).toMatchObject([
       { path: join(inbox, 'early.mp3'), verdict: 'flagged', detections: [{ referenceId: 'night-1' }] },
+      { path: join(inbox, 'growing.mp3'), verdict: 'flagged', detections: [{ referenceId: 'night-1' }] },
       { path: join(inbox, 'deep/browser.mp3'), verdict: 'flagged' },
     ]);
-    expect(lines()[0]!.durationMs).toBeGreaterThan(49_000);
+    const [early, growing] = lines();
+    expect(early!.durationMs).toBeGreaterThan(49_000);
+    expect(growing!.durationMs).toBe(early!.durationMs);
   });
 });

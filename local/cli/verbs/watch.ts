@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { type FSWatcher, watch as watchFolder } from 'chokidar';
 import { type Command, InvalidArgumentError } from 'commander';
+import { RefrainError } from '../../../functions/core/errors.ts';
 import { Runtime } from '../../runtime.ts';
 import { sentenceOf, UsageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
@@ -8,6 +9,7 @@ import { looksLikeMedia } from '../files.ts';
 import { renderScan } from '../render/scan.ts';
 import { safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
+import { Settling } from '../settling.ts';
 import { scanFile, warnOfEmptyCatalogue } from './scan.ts';
 import { modelOption, trackProgress } from './work.ts';
 
@@ -28,7 +30,7 @@ export function addWatch(program: Command): void {
         'they come. What lies there already is scanned first, unless it was scanned before. Ctrl-C ends.',
     )
     .argument('<folder>')
-    .option('--settle <seconds>', 'a file that did not grow for so long is complete', parseSeconds, 2)
+    .option('--settle <seconds>', 'a file that did not change for so long is complete', parseSeconds, 2)
     .addOption(modelOption())
     .addHelpText(
       'after',
@@ -52,19 +54,20 @@ async function watch(session: Session, folder: string, { settle, model }: WatchO
   );
   if (!isFolder) throw new UsageError(`${safe(folder)} is not a folder; "refrain scan" scans a single file`);
 
-  const progress = trackProgress(terminal, 1);
+  const progress = trackProgress(terminal);
   await using runtime = await Runtime.open({ storeDir, modelDir: model, signal, onProgress: progress.heard });
   await warnOfEmptyCatalogue(runtime, session);
 
+  terminal.say(`Watching ${safe(folder)}; Ctrl-C ends.`);
   const startedAt = new Date().toISOString();
   try {
-    for await (const path of landing(folder, settle, signal)) {
+    for await (const path of landing(folder, settle, session)) {
       progress.begin(path);
       const report = await scanFile(path, runtime, { signal });
       const scan = report.scanId && (await runtime.store.scans.get(report.scanId));
       // A verdict from before this watch began was told then.
-      if (scan && scan.finishedAt! < startedAt) continue;
-      terminal.result(report, (screen) => renderScan(report, screen));
+      if (scan && scan.finishedAt! < startedAt) terminal.progress.clear();
+      else terminal.result(report, (screen) => renderScan(report, screen));
     }
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -72,32 +75,68 @@ async function watch(session: Session, folder: string, { settle, model }: WatchO
   return EXIT.ok;
 }
 
-/** The files of a folder, each when it is complete: those that are there, then those that come or change. */
-async function* landing(folder: string, settleSeconds: number, signal: AbortSignal): AsyncGenerator<string> {
-  const waiting = new Set<string>();
+/**
+ * The files of a folder, each when it is complete: those that are there, then those that come or change.
+ *
+ * Chokidar's own `awaitWriteFinish` is not used: it believes what it finds at the start to be complete, and looks at
+ * the size alone.
+ */
+async function* landing(
+  folder: string,
+  settleSeconds: number,
+  { terminal, signal }: Session,
+): AsyncGenerator<string> {
+  const complete = new Set<string>();
   let wake = () => {};
   let failure: unknown;
-  const watcher: FSWatcher = watchFolder(folder, {
-    ignored: (path, stats) => stats?.isFile() === true && (!looksLikeMedia(path) || UNFINISHED.test(path)),
-    awaitWriteFinish: { stabilityThreshold: settleSeconds * 1000, pollInterval: 200 },
-    followSymlinks: false,
-  });
-  const enqueue = (path: string) => {
-    waiting.add(path);
-    wake();
-  };
-  watcher.on('add', enqueue).on('change', enqueue);
-  watcher.on('error', (error) => {
+  const fail = (error: unknown) => {
     failure = error;
     wake();
+  };
+  const settling = new Settling(settleSeconds * 1000, lookAt, (path) => {
+    complete.add(path);
+    wake();
   });
+  const changed = (path: string) => {
+    complete.delete(path);
+    settling.touch(path);
+  };
+  const gone = (path: string) => {
+    complete.delete(path);
+    settling.forget(path);
+  };
+  const watcher: FSWatcher = watchFolder(folder, {
+    ignored: (path, stats) => stats?.isFile() === true && (!looksLikeMedia(path) || UNFINISHED.test(path)),
+    followSymlinks: false,
+  });
+  watcher
+    .on('add', changed)
+    .on('change', changed)
+    .on('unlink', gone)
+    .on('unlinkDir', (path) => {
+      if (path === folder) fail(new RefrainError('FOLDER_GONE', `${safe(folder)} is not there any more`));
+    })
+    .on('error', (error) => {
+      const { code, path, syscall } = error as NodeJS.ErrnoException;
+      if (code === 'EACCES' || code === 'EPERM') {
+        terminal.note(`${safe(path ?? folder)} is not watched: permission denied`);
+      } else if (code === 'ENOSPC' && syscall === 'watch') {
+        fail(
+          new RefrainError(
+            'TOO_MANY_WATCHES',
+            'this system watches as many folders as it may; raise fs.inotify.max_user_watches',
+            { cause: error },
+          ),
+        );
+      } else fail(error);
+    });
   signal.addEventListener('abort', () => wake(), { once: true });
   try {
     while (!signal.aborted) {
       if (failure) throw failure;
-      const [next] = waiting;
+      const [next] = complete;
       if (next !== undefined) {
-        waiting.delete(next);
+        complete.delete(next);
         yield next;
       } else {
         await new Promise<void>((resolve) => {
@@ -106,9 +145,17 @@ async function* landing(folder: string, settleSeconds: number, signal: AbortSign
       }
     }
   } finally {
+    settling.close();
     await watcher.close();
   }
 }
+
+/** What must not change while a file settles. */
+const lookAt = (path: string): Promise<string | undefined> =>
+  stat(path, { bigint: true }).then(
+    ({ size, mtimeNs, ino }) => `${size} ${mtimeNs} ${ino}`,
+    () => undefined,
+  );
 
 function parseSeconds(text: string): number {
   const seconds = Number(text);

@@ -16,8 +16,8 @@ export function endsTheBatch(error: unknown): boolean {
   return (error as { code?: unknown })?.code === 'ENOSPC';
 }
 
-/** Keeps the progress line of a batch. */
-export function trackProgress(terminal: Terminal, files: number) {
+/** Keeps the progress line of a batch; of a batch without an end when `files` is left out. */
+export function trackProgress(terminal: Terminal, files = 1) {
   let file = 0;
   let current = '';
   let startedAt = 0;
@@ -32,7 +32,7 @@ export function trackProgress(terminal: Terminal, files: number) {
       terminal.progress.show({
         path: current,
         file,
-        files: Math.max(files, file),
+        files,
         heardMs,
         totalMs: claimedDurationMs,
         elapsedMs: Date.now() - startedAt,
