@@ -6,13 +6,15 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 // The real servers come from package registries: OpenSearch and its k-NN plugin from Maven Central, ministack from
-// PyPI. Everything is kept under one cache folder, and is installed once.
+// PyPI (as is cfn-lint, which judges the templates). Everything is kept under one cache folder, and is installed once.
 
 const exec = promisify(execFile);
 
 const OPENSEARCH = '3.5.0';
 const KNN = '3.5.0.0';
 const MINISTACK = '1.5.33';
+const CFN_LINT = '1.58.0';
+const MAVEN_COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy';
 
 /** What the tests need of the server's modules; the rest only costs disk and start time. */
 const MODULES = [
@@ -45,10 +47,16 @@ export function installOpenSearch(): Promise<string> {
   });
 }
 
-/** @returns the path of the `ministack` command, in a virtual environment of its own */
-export async function installMinistack(): Promise<string> {
-  const environment = join(CACHE, `ministack-${MINISTACK}`);
-  const command = join(environment, 'bin', 'ministack');
+/** @returns the path of the `ministack` command */
+export const installMinistack = () => installFromPyPI('ministack', MINISTACK);
+
+/** @returns the path of the `cfn-lint` command */
+export const installCfnLint = () => installFromPyPI('cfn-lint', CFN_LINT);
+
+/** @returns the path of the package's command of the same name, in a virtual environment of its own */
+async function installFromPyPI(name: string, version: string): Promise<string> {
+  const environment = join(CACHE, `${name}-${version}`);
+  const command = join(environment, 'bin', name);
   // A virtual environment cannot be moved, so it is built in place; pip writes the command last.
   if (!existsSync(command)) {
     await rm(environment, { recursive: true, force: true });
@@ -58,7 +66,7 @@ export async function installMinistack(): Promise<string> {
       ['-m', 'venv', environment],
       'Python 3.10 or newer with venv (python3, python3-venv)',
     );
-    await exec(join(environment, 'bin', 'pip'), ['install', '--quiet', `ministack==${MINISTACK}`]);
+    await need(join(environment, 'bin', 'pip'), ['install', '--quiet', `${name}==${version}`], 'pip');
   }
   return command;
 }
@@ -91,7 +99,11 @@ async function javaHomes(): Promise<string[]> {
 async function fetchFromMaven(artifact: string, folder: string): Promise<void> {
   await need(
     'mvn',
-    ['-q', '-B', 'dependency:copy', `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
+    // A repository of its own, which goes with the folder: 220 MB that nobody else would ask for again.
+    [
+      ...['-q', '-B', MAVEN_COPY, `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
+      `-Dmaven.repo.local=${join(folder, 'maven')}`,
+    ],
     'Maven (apt install maven)',
   );
 }
