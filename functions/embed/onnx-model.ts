@@ -31,6 +31,8 @@ export class OnnxModel implements Embedder {
    */
   static async load(folder: string, { threads = 1 }: OnnxOptions = {}): Promise<OnnxModel> {
     const { manifest, graph } = await readModelFolder(folder);
+    // ONNX Runtime would write down what it does and report it to its makers. It reads this when its first session is made.
+    process.env.ORT_DISABLE_TELEMETRY = '1';
     let session: InferenceSession;
     try {
       session = await InferenceSession.create(graph, {

@@ -1,4 +1,12 @@
-import { appendFileSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
@@ -543,6 +551,15 @@ describe('usage', () => {
 
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(/model\.onnx is not the graph that model\.json names/);
+  });
+
+  test('nothing is told to anybody: ONNX Runtime keeps no telemetry', async () => {
+    mkdirSync(at('home'));
+    vi.stubEnv('HOME', at('home'));
+    const { code } = await refrain('scan', at('masters/silence.wav')).finally(() => vi.unstubAllEnvs());
+
+    expect(code).toBe(1);
+    expect(readdirSync(at('home'))).toEqual([]);
   });
 
   test('a second writer is told who is at work', async () => {
