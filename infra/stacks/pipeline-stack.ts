@@ -1,4 +1,4 @@
-import { Aws, Duration, RemovalPolicy, Size, Stack, type StackProps } from 'aws-cdk-lib';
+import { Aws, CfnOutput, Duration, RemovalPolicy, Size, Stack, type StackProps } from 'aws-cdk-lib';
 import type { CfnTable, Table } from 'aws-cdk-lib/aws-dynamodb';
 import { SubnetType } from 'aws-cdk-lib/aws-ec2';
 import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
@@ -112,6 +112,10 @@ export class PipelineStack extends Stack {
     this.#wake(scan, storage.scanRequests, stage.scanConcurrency);
     this.#wake(backfill, storage.scanBackfill, stage.backfillConcurrency);
     this.#wake(register, storage.registerRequests, stage.registerConcurrency);
+
+    for (const [name, { functionName }] of Object.entries(this.functions)) {
+      new CfnOutput(this, `${name}FunctionName`, { value: functionName });
+    }
   }
 
   /** One message per run: a long upload must not take its neighbours' time. */

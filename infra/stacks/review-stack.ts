@@ -1,4 +1,4 @@
-import { ArnFormat, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { ArnFormat, CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
 import { CfnRule, EventBus } from 'aws-cdk-lib/aws-events';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
@@ -53,5 +53,9 @@ export class ReviewStack extends Stack {
         },
       ],
     });
+
+    new CfnOutput(this, 'reviewUrl', { value: this.reviewQueue.queueUrl });
+    new CfnOutput(this, 'reviewDeadLettersUrl', { value: this.reviewQueue.deadLetterQueue!.queue.queueUrl });
+    new CfnOutput(this, 'verdictBusName', { value: this.bus.eventBusName });
   }
 }

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Stack, type StackProps, Tags } from 'aws-cdk-lib';
+import { CfnOutput, Duration, RemovalPolicy, Stack, type StackProps, Tags } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
@@ -72,6 +72,22 @@ export class StorageStack extends Stack {
       cases: this.#table('cases'),
     };
     Tags.of(this).add('refrain:stage', stage.name);
+    this.#outputs();
+  }
+
+  /** What people and tools must find: where to put files, what waits, and where the records are. */
+  #outputs(): void {
+    const { uploads, references, evidence, scanRequests, scanBackfill, registerRequests } = this;
+    for (const [name, bucket] of Object.entries({ uploads, references, evidence })) {
+      new CfnOutput(this, `${name}BucketName`, { value: bucket.bucketName });
+    }
+    for (const [name, queue] of Object.entries({ scanRequests, scanBackfill, registerRequests })) {
+      new CfnOutput(this, `${name}Url`, { value: queue.queueUrl });
+      new CfnOutput(this, `${name}DeadLettersUrl`, { value: queue.deadLetterQueue!.queue.queueUrl });
+    }
+    for (const [name, table] of Object.entries(this.tables)) {
+      new CfnOutput(this, `${name}TableName`, { value: table.tableName });
+    }
   }
 
   get #removalPolicy(): RemovalPolicy {

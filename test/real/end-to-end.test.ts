@@ -147,7 +147,9 @@ describe('an upload that takes longer than a function may run', () => {
 /** What SQS's own redrive does; ministack lacks it. */
 async function redrive(from: string, to: string): Promise<void> {
   for (;;) {
-    const { Messages } = await clients.sqs.send(new ReceiveMessageCommand({ QueueUrl: from }));
+    const { Messages } = await clients.sqs.send(
+      new ReceiveMessageCommand({ QueueUrl: from, WaitTimeSeconds: 0 }),
+    );
     if (!Messages?.length) return;
     for (const { Body, ReceiptHandle } of Messages) {
       await clients.sqs.send(new SendMessageCommand({ QueueUrl: to, MessageBody: Body }));

@@ -71,7 +71,9 @@ export async function createQueue(
 export async function receiveAll({ sqs }: AwsClients, QueueUrl: string): Promise<string[]> {
   const bodies: string[] = [];
   for (;;) {
-    const { Messages } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10 }));
+    const { Messages } = await sqs.send(
+      new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 0 }),
+    );
     if (!Messages?.length) return bodies;
     for (const { Body, ReceiptHandle } of Messages) {
       bodies.push(Body!);

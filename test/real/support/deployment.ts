@@ -1,33 +1,33 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CreateEventBusCommand, PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
-import { CreateEventSourceMappingCommand } from '@aws-sdk/client-lambda';
-import { PutBucketNotificationConfigurationCommand } from '@aws-sdk/client-s3';
+import { PutRuleCommand, PutTargetsCommand } from '@aws-sdk/client-eventbridge';
 import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import { inject } from 'vitest';
 import { DynamoCaseStore } from '../../../functions/adapters/aws/case-store.ts';
 import type { AwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { DynamoReferenceStore } from '../../../functions/adapters/aws/reference-store.ts';
 import { DynamoScanStore } from '../../../functions/adapters/aws/scan-store.ts';
-import type { TABLES } from '../../../functions/constants.ts';
 import type { ScanRecord } from '../../../functions/core/scan.ts';
-import { bundleFunction } from '../../../infra/bundle.ts';
-import { createBucket, createQueue, createTable, unique } from './aws.ts';
+import { createQueue, unique } from './aws.ts';
 import { eventually } from './eventually.ts';
-import { createFunction } from './functions.ts';
+import {
+  bootstrap,
+  deployStack,
+  putCode,
+  type Resource,
+  renamed,
+  type SynthesisedStack,
+  synthesise,
+} from './stacks.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
-const NODE_MODULES = join(ROOT, 'node_modules');
 export const MODEL_DIR = join(ROOT, 'models/refrain-fp-1');
 
 /** The real embed function, as the image runs it: Node takes the TypeScript as it is. */
 export const EMBED_CODE = `export { handler } from '${ROOT}/functions/embed/lambda.ts';`;
 
-/** A queue and its dead letters. */
+/** A queue and its dead letters, by their URLs. */
 export interface QueueWithDeadLetters {
   url: string;
-  arn: string;
   deadLetters: string;
 }
 
@@ -42,12 +42,12 @@ export interface Deployment {
   /** Receives every event that is published. */
   events: string;
   bus: string;
-  tables: Record<keyof typeof TABLES, string>;
   functions: { scan: string; register: string; embed: string };
   openSearchUrl: string;
   stores: { references: DynamoReferenceStore; scans: DynamoScanStore; cases: DynamoCaseStore };
 }
 
+/** What a test changes in the stacks, because it cannot wait, or wants something to fail. */
 export interface DeploymentSettings {
   /** Where the functions find OpenSearch. */
   openSearchUrl?: string;
@@ -67,115 +67,110 @@ export interface DeploymentSettings {
   batchSize?: number;
 }
 
-let bundles: Promise<{ scan: Record<string, Uint8Array>; register: Record<string, Uint8Array> }> | undefined;
-
-/** Bundled once for all tests of a file, as `cdk deploy` would; only FFmpeg stays where npm put it. */
-function bundled() {
-  bundles ??= (async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'refrain-bundles-'));
-    try {
-      const [scan, register] = await Promise.all(
-        ['scan', 'register'].map(async (name) =>
-          filesOf(await bundleFunction(name, join(folder, name), NODE_MODULES)),
-        ),
-      );
-      return { scan: scan!, register: register! };
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  })();
-  return bundles;
-}
+/** Stands for the name of a stage until there is one: synthesising takes longer than deploying. */
+const ANY_STAGE = 'stage-of-a-test';
+let stacks: Promise<SynthesisedStack[]> | undefined;
 
 /**
- * Sets up all of Refrain on ministack and OpenSearch: buckets that notify queues, queues that wake bundled functions,
- * tables, the bus.
+ * Deploys all of Refrain's stacks, under a name of their own, on ministack and OpenSearch: buckets that notify queues,
+ * queues that wake bundled functions, tables, the bus, the alarms.
  */
 export async function deploy(clients: AwsClients, settings: DeploymentSettings = {}): Promise<Deployment> {
-  const { maxReceives = 3, visibilitySeconds = 150, scanTimeoutSeconds = 120 } = settings;
-  const code = await bundled();
-  const [uploads, references, evidence] = await Promise.all([
-    createBucket(clients),
-    createBucket(clients),
-    createBucket(clients),
-  ]);
-  const queue = () => queueWithDeadLetters(clients, { maxReceives, visibilitySeconds });
-  const [scanRequests, registerRequests] = [await queue(), await queue()];
-  const reviewQueue = await createQueue(clients);
-  const tables = {
-    references: await createTable(clients, 'references'),
-    scans: await createTable(clients, 'scans'),
-    cases: await createTable(clients, 'cases'),
-  };
-  const { bus, events } = await busWithQueue(clients);
-
-  const embed = await createFunction(
-    clients,
-    { 'lambda.mjs': settings.embedCode ?? EMBED_CODE },
-    { environment: { REFRAIN_MODEL_DIR: MODEL_DIR }, timeoutSeconds: settings.embedTimeoutSeconds ?? 30 },
-  );
-  const environment = {
-    AWS_ENDPOINT_URL: settings.awsUrl ?? inject('awsUrl'),
-    REFRAIN_REFERENCES_TABLE: tables.references,
-    REFRAIN_SCANS_TABLE: tables.scans,
-    REFRAIN_CASES_TABLE: tables.cases,
-    REFRAIN_EVIDENCE_BUCKET: evidence,
-    // The SDK sends to the queue's address, whatever its endpoint is.
-    REFRAIN_REVIEW_QUEUE_URL: reviewQueue.replace(inject('awsUrl'), settings.awsUrl ?? inject('awsUrl')),
-    REFRAIN_EVENT_BUS: bus,
-    REFRAIN_EMBED_FUNCTION: embed,
-    REFRAIN_OPENSEARCH_ENDPOINT: settings.openSearchUrl ?? inject('openSearchUrl'),
-    REFRAIN_OPENSEARCH_AUTH: 'none',
-    REFRAIN_OPENSEARCH_ENGINE: 'lucene',
-    REFRAIN_OPENSEARCH_ENCODER: 'none',
-    REFRAIN_OPENSEARCH_REFRESH_INTERVAL: '200ms',
-    REFRAIN_RETRY_SECONDS: '1',
-    REFRAIN_NODE_MODULES: NODE_MODULES,
-    ...settings.environment,
-  };
-  const scan = await createFunction(clients, code.scan, {
-    environment: { ...environment, REFRAIN_SCAN_REQUESTS_URL: scanRequests.url },
-    timeoutSeconds: scanTimeoutSeconds,
-  });
-  const register = await createFunction(clients, code.register, {
-    environment: { ...environment, REFRAIN_SCAN_REQUESTS_URL: registerRequests.url },
-    timeoutSeconds: 60,
-  });
-
-  for (const [FunctionName, EventSourceArn] of [
-    [scan, scanRequests.arn],
-    [register, registerRequests.arn],
-  ]) {
-    await clients.lambda.send(
-      new CreateEventSourceMappingCommand({
-        FunctionName,
-        EventSourceArn,
-        BatchSize: settings.batchSize ?? 1,
-        FunctionResponseTypes: ['ReportBatchItemFailures'],
-      }),
-    );
+  const { openSearchUrl = inject('openSearchUrl') } = settings;
+  await bootstrap(clients);
+  stacks ??= synthesise(ANY_STAGE, { like: 'local' });
+  const stage = unique('t');
+  const outputs: Record<string, string> = {};
+  for (const stack of renamed(await stacks, ANY_STAGE, stage)) {
+    for (const resource of Object.values(stack.template.Resources)) {
+      await adapt(clients, resource, { ...settings, openSearchUrl }, outputs);
+    }
+    Object.assign(outputs, await deployStack(clients, stack));
   }
-  await notify(clients, uploads, scanRequests.arn);
-  await notify(clients, references, registerRequests.arn);
 
+  const output = (name: string): string => {
+    if (!outputs[name]) throw new Error(`the stacks have no output ${name}`);
+    return outputs[name];
+  };
+  const queue = (name: string) => ({
+    url: output(`${name}Url`),
+    deadLetters: output(`${name}DeadLettersUrl`),
+  });
+  const evidence = output('evidenceBucketName');
   return {
-    uploads,
-    references,
+    uploads: output('uploadsBucketName'),
+    references: output('referencesBucketName'),
     evidence,
-    scanRequests,
-    registerRequests,
-    reviewQueue,
-    events,
-    bus,
-    tables,
-    functions: { scan, register, embed },
-    openSearchUrl: settings.openSearchUrl ?? inject('openSearchUrl'),
+    scanRequests: queue('scanRequests'),
+    registerRequests: queue('registerRequests'),
+    reviewQueue: output('reviewUrl'),
+    events: await queueOfEvents(clients, output('verdictBusName')),
+    bus: output('verdictBusName'),
+    functions: {
+      scan: output('scanFunctionName'),
+      register: output('registerFunctionName'),
+      embed: output('embedFunctionName'),
+    },
+    openSearchUrl,
     stores: {
-      references: new DynamoReferenceStore(clients.dynamo, tables.references),
-      scans: new DynamoScanStore(clients, tables.scans, evidence),
-      cases: new DynamoCaseStore(clients.dynamo, tables.cases),
+      references: new DynamoReferenceStore(clients.dynamo, output('referencesTableName')),
+      scans: new DynamoScanStore(clients, output('scansTableName'), evidence),
+      cases: new DynamoCaseStore(clients.dynamo, output('casesTableName')),
     },
   };
+}
+
+async function adapt(
+  clients: AwsClients,
+  { Type, Properties }: Resource,
+  settings: DeploymentSettings & { openSearchUrl: string },
+  outputs: Record<string, string>,
+): Promise<void> {
+  if (Type === 'AWS::SQS::Queue' && Properties.RedrivePolicy) {
+    if (settings.maxReceives) Properties.RedrivePolicy.maxReceiveCount = settings.maxReceives;
+    if (settings.visibilitySeconds) Properties.VisibilityTimeout = settings.visibilitySeconds;
+  }
+  if (Type === 'AWS::Lambda::EventSourceMapping' && settings.batchSize) {
+    Properties.BatchSize = settings.batchSize;
+  }
+  if (Type !== 'AWS::Lambda::Function') return;
+  if (Properties.PackageType === 'Image') {
+    // Nothing runs images here. Its handler runs as a zip function; npm run test:image proves the image.
+    delete Properties.PackageType;
+    Properties.Code = await putCode(clients, { 'lambda.mjs': settings.embedCode ?? EMBED_CODE });
+    Properties.Runtime = 'nodejs24.x';
+    Properties.Handler = 'lambda.handler';
+    Properties.Environment = { Variables: { REFRAIN_MODEL_DIR: MODEL_DIR } };
+    if (settings.embedTimeoutSeconds) Properties.Timeout = settings.embedTimeoutSeconds;
+    return;
+  }
+  if (settings.scanTimeoutSeconds) Properties.Timeout = settings.scanTimeoutSeconds;
+  Object.assign(Properties.Environment.Variables, {
+    REFRAIN_OPENSEARCH_ENDPOINT: settings.openSearchUrl,
+    // What is indexed is found at once, and what failed comes back at once.
+    REFRAIN_OPENSEARCH_REFRESH_INTERVAL: '200ms',
+    REFRAIN_RETRY_SECONDS: '1',
+    REFRAIN_NODE_MODULES: join(ROOT, 'node_modules'),
+    ...(settings.awsUrl && {
+      AWS_ENDPOINT_URL: settings.awsUrl,
+      // The SDK sends to the queue's address, whatever its endpoint is.
+      REFRAIN_REVIEW_QUEUE_URL: outputs.reviewUrl!.replace(inject('awsUrl'), settings.awsUrl),
+    }),
+    ...settings.environment,
+  });
+}
+
+/** Subscribes to the bus, as a platform would. */
+async function queueOfEvents(clients: AwsClients, EventBusName: string): Promise<string> {
+  const events = await createQueue(clients);
+  const { Attributes } = await clients.sqs.send(
+    new GetQueueAttributesCommand({ QueueUrl: events, AttributeNames: ['QueueArn'] }),
+  );
+  const EventPattern = JSON.stringify({ 'detail-type': [{ prefix: 'refrain.' }] });
+  await clients.eventBridge.send(new PutRuleCommand({ Name: 'platform', EventBusName, EventPattern }));
+  const Targets = [{ Id: 'queue', Arn: Attributes!.QueueArn!, InputPath: '$.detail' }];
+  await clients.eventBridge.send(new PutTargetsCommand({ Rule: 'platform', EventBusName, Targets }));
+  return events;
 }
 
 /** The scan of the upload, once everybody has been told of it. */
@@ -188,50 +183,4 @@ export function finishedScan({ stores }: Deployment, key: string, timeoutMs?: nu
     },
     timeoutMs,
   );
-}
-
-async function arnOf({ sqs }: AwsClients, QueueUrl: string): Promise<string> {
-  const { Attributes } = await sqs.send(
-    new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['QueueArn'] }),
-  );
-  return Attributes!.QueueArn!;
-}
-
-async function queueWithDeadLetters(
-  clients: AwsClients,
-  { maxReceives, visibilitySeconds }: { maxReceives: number; visibilitySeconds: number },
-): Promise<QueueWithDeadLetters> {
-  const deadLetters = await createQueue(clients);
-  const url = await createQueue(clients, {
-    VisibilityTimeout: String(visibilitySeconds),
-    RedrivePolicy: JSON.stringify({
-      deadLetterTargetArn: await arnOf(clients, deadLetters),
-      maxReceiveCount: maxReceives,
-    }),
-  });
-  return { url, arn: await arnOf(clients, url), deadLetters };
-}
-
-async function busWithQueue(clients: AwsClients): Promise<{ bus: string; events: string }> {
-  const EventBusName = unique('bus');
-  const events = await createQueue(clients);
-  await clients.eventBridge.send(new CreateEventBusCommand({ Name: EventBusName }));
-  const EventPattern = JSON.stringify({ 'detail-type': [{ prefix: 'refrain.' }] });
-  await clients.eventBridge.send(new PutRuleCommand({ Name: 'all', EventBusName, EventPattern }));
-  const Targets = [{ Id: 'queue', Arn: await arnOf(clients, events), InputPath: '$.detail' }];
-  await clients.eventBridge.send(new PutTargetsCommand({ Rule: 'all', EventBusName, Targets }));
-  return { bus: EventBusName, events };
-}
-
-async function notify({ s3 }: AwsClients, Bucket: string, QueueArn: string): Promise<void> {
-  await s3.send(
-    new PutBucketNotificationConfigurationCommand({
-      Bucket,
-      NotificationConfiguration: { QueueConfigurations: [{ QueueArn, Events: ['s3:ObjectCreated:*'] }] },
-    }),
-  );
-}
-
-function filesOf(folder: string): Record<string, Uint8Array> {
-  return Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
 }
