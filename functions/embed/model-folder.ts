@@ -34,8 +34,11 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
 /** Reads `model.json` alone: for those who need the grid and the calibration but not the network. */
 export async function readManifest(folder: string): Promise<ModelManifest> {
   const path = join(folder, 'model.json');
+  const text = await readFile(path, 'utf8').catch((cause) => {
+    throw new ModelError(`there is no model in ${folder}: ${path} cannot be read (${cause.code})`, { cause });
+  });
   try {
-    return ModelManifest.parse(JSON.parse(await readFile(path, 'utf8')));
+    return ModelManifest.parse(JSON.parse(text));
   } catch (cause) {
     const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
     throw new ModelError(`${path} is not a model manifest: ${why}`, { cause });

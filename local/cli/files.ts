@@ -88,6 +88,8 @@ const isFolder = async (path: string): Promise<boolean> =>
 /** Why a path cannot be read, with a code that stays and a sentence that says what to do. */
 export function whyUnreadable(error: unknown, path: string): Reason {
   const code = (error as { code?: unknown }).code;
+  if (path === '')
+    return { code: 'BAD_NAME', message: 'an empty name is no path; is a variable of a script empty?' };
   if (path.includes('\u0000'))
     return { code: 'BAD_NAME', message: 'a path must not contain a NUL character' };
   switch (code) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { sentenceOf } from './errors.ts';
+import { sentenceOf, UsageError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import { Terminal } from './terminal.ts';
 
@@ -31,6 +31,7 @@ export function action<Args extends unknown[]>(verb: Verb<Args>) {
     const interrupt = listenForInterrupt();
     const session: Session = { terminal, storeDir: options.store, signal: interrupt.signal };
     try {
+      if (options.store.trim() === '') throw new UsageError('--store (or REFRAIN_STORE) must name a folder');
       process.exitCode = (await verb(session, ...([...all, options] as unknown as Args))) ?? EXIT.ok;
     } catch (error) {
       process.exitCode = explain(error, terminal, interrupt.received());

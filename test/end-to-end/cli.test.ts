@@ -285,9 +285,13 @@ describe('scan', () => {
 
   test('does not scan twice what did not change, and follows a path that goes up', async () => {
     const [first] = (await refrain('scan', at('uploads/copied.mp3'), '--jsonl')).lines();
+    const people = await refrain('scan', at('uploads/copied.mp3'));
+    const anew = await refrain('scan', at('uploads/copied.mp3'), '--again');
     const [again] = (await refrain('scan', at('masters/../uploads/copied.mp3'), '--jsonl')).lines();
 
     expect(again!.scanId).toBe(first!.scanId);
+    expect(people.stdout).toContain('This verdict is from an earlier scan');
+    expect(anew.stdout).not.toContain('earlier scan');
     const scans = (await refrain('scans', '--jsonl')).lines();
     expect(scans.filter(({ scanId }) => scanId === first!.scanId)).toMatchObject([
       { attempts: expect.any(Number) },
@@ -512,6 +516,7 @@ describe('usage', () => {
     ],
     ['no reason', ['decide', 'c', 'skip'], /required option '--reason <text>'/],
     ['a span that is none', ['references', 'exclude', 'r', 'soon'], /is no stretch of time/],
+    ['an owner without a name', ['register', 'x', '--owner', ' '], /--owner must name somebody/],
     ['a policy of nobody', ['policy', 'show'], /whose policy/],
     ['a folder that is not there', ['watch', at('nowhere')], /there is no such file/],
   ])('%s is answered with what to do, and exit code 2', async (_, args, message) => {
@@ -532,11 +537,27 @@ describe('usage', () => {
     },
   );
 
+  test('a store without a name is no store, such as an empty variable gives', async () => {
+    const { code, stderr } = await runCli(['scan', at('uploads/copied.mp3'), '--store', '']);
+
+    expect(code).toBe(2);
+    expect(stderr).toBe('refrain: --store (or REFRAIN_STORE) must name a folder\n');
+  });
+
   test('a fault of the user shows no stack, and a missing store says what makes one', async () => {
     const { code, stderr } = await runCli(['scans'], { cwd: folder.path });
 
     expect(code).toBe(1);
     expect(stderr).toMatch(/^refrain: There is no store at .*\.refrain; "refrain register" makes one\n$/);
+  });
+
+  test('a model that is not there is missed in plain words', async () => {
+    const { code, stderr } = await refrain('scan', at('uploads/copied.mp3'), '--model', at('nowhere'));
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^refrain: there is no model in \S+nowhere: \S+model\.json cannot be read \(ENOENT\)\n$/,
+    );
   });
 
   test('a damaged model is refused by name', async () => {

@@ -63,6 +63,7 @@ describe('findFiles', () => {
       at('broken-link.mp3'),
       at('a.mp3'),
       'nul\u0000.mp3',
+      '',
     ]);
 
     expect(files).toEqual([at('a.mp3')]);
@@ -70,6 +71,7 @@ describe('findFiles', () => {
       [at('missing.mp3'), 'NOT_FOUND'],
       [at('broken-link.mp3'), 'NOT_FOUND'],
       ['nul\u0000.mp3', 'BAD_NAME'],
+      ['', 'BAD_NAME'],
     ]);
   });
 

@@ -132,7 +132,7 @@ async function registerAll(
 /** All that can be wrong with the metadata is found before any work starts. */
 async function describe(
   files: readonly string[],
-  { metadata, id }: RegisterOptions,
+  { metadata, id, owner }: RegisterOptions,
   { terminal }: Session,
 ): Promise<Map<string, Described>> {
   if (id !== undefined && files.length > 1) {
@@ -143,6 +143,7 @@ async function describe(
   if (id !== undefined && (id === '' || id.length > 200 || /\p{Cc}/u.test(id))) {
     throw new UsageError('--id must have 1 to 200 characters, and no control characters');
   }
+  if (owner?.trim() === '') throw new UsageError('--owner must name somebody');
   if (metadata === undefined) return new Map();
   const { rows, unused } = await readMetadata(metadata);
   if (unused.length > 0)

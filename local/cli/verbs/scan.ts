@@ -6,6 +6,7 @@ import { codeOf, sentenceOf } from '../errors.ts';
 import { exitCodeOf } from '../exit.ts';
 import { findFiles, skippedWords, whyUnreadable } from '../files.ts';
 import { paintVerdict, renderScan } from '../render/scan.ts';
+import { paint } from '../render/screen.ts';
 import { count } from '../render/text.ts';
 import { reportOf, type ScanReport, unreadable } from '../report.ts';
 import { action, type Session } from '../session.ts';
@@ -57,6 +58,7 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
   if (leftOut) terminal.note(leftOut);
 
   const verdicts: Verdict[] = [];
+  let known = 0;
   const tell = (report: ScanReport) => {
     verdicts.push(report.verdict);
     terminal.result(report, (screen) => [
@@ -75,10 +77,13 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
       onProgress: progress.heard,
     });
     await warnOfEmptyCatalogue(runtime, session);
+    const startedAt = new Date().toISOString();
     for (const path of found.files) {
       signal.throwIfAborted();
       progress.begin(path);
-      tell(await scanFile(path, runtime, { again: options.again === true, signal }));
+      const { report, finishedAt } = await scanFile(path, runtime, { again: options.again === true, signal });
+      tell(report);
+      if (finishedAt && finishedAt < startedAt) known++;
     }
   } else if (found.unreadable.length === 0) {
     terminal.note('there is nothing to scan in there');
@@ -90,27 +95,41 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
     );
     terminal.say('', `${count(verdicts.length, 'file')}: ${words.join(', ')}`);
   }
+  if (known > 0) {
+    const which =
+      verdicts.length === 1 ? 'This verdict is' : `${known} of these verdicts ${known === 1 ? 'is' : 'are'}`;
+    const words = `${which} from an earlier scan, as neither file nor catalogue changed; --again makes it anew.`;
+    terminal.say(paint(terminal.screen, 'dim', words));
+  }
   return exitCodeOf(verdicts);
 }
 
-/** Scans one file and never throws for the file's sake: what goes wrong becomes its reason. */
+/**
+ * Scans one file and never throws for the file's sake: what goes wrong becomes its reason. Without `finishedAt`, there
+ * is no verdict on record.
+ */
 export async function scanFile(
   path: string,
   runtime: Runtime,
   { again = false, signal }: { again?: boolean; signal: AbortSignal },
-): Promise<ScanReport> {
+): Promise<{ report: ScanReport; finishedAt?: string | undefined }> {
   try {
     const record = await runtime.scan(path, { again });
-    return reportOf(path, record, await referencesOf(record, runtime.store));
+    const { finishedAt } = record;
+    return { report: reportOf(path, record, await referencesOf(record, runtime.store)), finishedAt };
   } catch (error) {
     if (signal.aborted || endsTheBatch(error)) throw error;
-    const code = codeOf(error);
-    // Gone or closed between finding and opening it: the same words as for a file that never was there.
-    if (code === 'OBJECT_NOT_FOUND') return unreadable(path, whyUnreadable({ code: 'ENOENT' }, path));
-    if (code === 'OBJECT_UNREADABLE') return unreadable(path, whyUnreadable({ code: 'EACCES' }, path));
-    // Tried several times, and given up: it stays among the dead letters.
-    return { ...unreadable(path, { code, message: sentenceOf(error) }), verdict: 'incomplete' };
+    return { report: whyNot(error, path) };
   }
+}
+
+function whyNot(error: unknown, path: string): ScanReport {
+  const code = codeOf(error);
+  // Gone or closed between finding and opening it: the same words as for a file that never was there.
+  if (code === 'OBJECT_NOT_FOUND') return unreadable(path, whyUnreadable({ code: 'ENOENT' }, path));
+  if (code === 'OBJECT_UNREADABLE') return unreadable(path, whyUnreadable({ code: 'EACCES' }, path));
+  // Tried several times, and given up: it stays among the dead letters.
+  return { ...unreadable(path, { code, message: sentenceOf(error) }), verdict: 'incomplete' };
 }
 
 export const referencesOf = (

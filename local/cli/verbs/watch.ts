@@ -63,10 +63,9 @@ async function watch(session: Session, folder: string, { settle, model }: WatchO
   try {
     for await (const path of landing(folder, settle, session)) {
       progress.begin(path);
-      const report = await scanFile(path, runtime, { signal });
-      const scan = report.scanId && (await runtime.store.scans.get(report.scanId));
+      const { report, finishedAt } = await scanFile(path, runtime, { signal });
       // A verdict from before this watch began was told then.
-      if (scan && scan.finishedAt! < startedAt) terminal.progress.clear();
+      if (finishedAt && finishedAt < startedAt) terminal.progress.clear();
       else terminal.result(report, (screen) => renderScan(report, screen));
     }
   } catch (error) {
