@@ -142,7 +142,7 @@ async function listen(
         windows.push({ index: window.index, heard: await embedWindow(window, embedder) });
         run.onProgress?.({
           key,
-          heardMs: grid.startMs(window.firstSegment + settings.windowSegments),
+          heardMs: grid.startMs(window.firstSegment) + (window.pcm.length * 1000) / grid.sampleRate,
           ...(audio.info.claimedDurationMs && { claimedDurationMs: audio.info.claimedDurationMs }),
         });
       },

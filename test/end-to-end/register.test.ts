@@ -101,6 +101,18 @@ const referencesOf = async (key: string) => {
   return items.filter(({ source }) => source.key === key);
 };
 
+it('tells how far it has heard, and never beyond the end', async () => {
+  const key = recording(8);
+  const heard: number[] = [];
+  const handle = createRegisterHandler(deps, { onProgress: ({ heardMs }) => heard.push(heardMs) });
+
+  await handle(delivery(objectCreated({ bucket, key })));
+
+  expect(heard).toHaveLength(1);
+  expect(heard[0]).toBeGreaterThan(7000);
+  expect(heard[0]).toBeLessThanOrEqual(8000);
+});
+
 describe('a recording that was refused', () => {
   /** As after an update of Refrain, or on a machine that had a bad day: the same file, and another decoder. */
   const brokenDecoder: Decoder = {
