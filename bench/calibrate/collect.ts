@@ -8,6 +8,7 @@ import type { UploadSegments } from '../../functions/core/alignment/index.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
 import type { Embedder } from '../../functions/ports/embedder.ts';
+import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
 import { windowsOf } from '../../functions/steps/windows.ts';
 import { CACHE, cachedFile, fromInt16, run } from '../accuracy/audio.ts';
@@ -40,7 +41,7 @@ export interface Collected {
 }
 
 const nameOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 24);
-const NEIGHBOURS = 20;
+const NEIGHBOURS = DEFAULT_SCAN_SETTINGS.neighbours;
 const WINDOW_SEGMENTS = 240;
 
 /** Renders, embeds and searches; whatever was done for this model before is taken from the cache. */

@@ -14,7 +14,7 @@ export interface ScanSettings {
   windowSegments: number;
   /** Windows in work at the same time. */
   concurrentWindows: number;
-  /** Neighbours asked for per segment (k). */
+  /** Neighbours asked for per segment (k). The alignment is calibrated with this many. */
   neighbours: number;
   /** How long a claim on a scan lasts without news, ms: above the longest time one run may take. */
   claimMs: number;
@@ -25,7 +25,7 @@ export interface ScanSettings {
 export const DEFAULT_SCAN_SETTINGS: ScanSettings = {
   windowSegments: 120,
   concurrentWindows: 2,
-  neighbours: 16,
+  neighbours: 20,
   claimMs: 15 * 60_000,
   reserveMs: 20_000,
 };

@@ -5,8 +5,9 @@ import { SegmentGrid } from '../core/segment-grid.ts';
 import { detectionOf, type Listened, sumUp, verdictOf } from '../core/verdict.ts';
 import { announce } from './announce.ts';
 import type { ScanDependencies, ScanRun } from './dependencies.ts';
-import { type Heard, heardSoFar, listen, OutOfTime } from './listen.ts';
+import { type Heard, heardSoFar, listen, OutOfTime, type Pass } from './listen.ts';
 import { type Match, matchHeard } from './match.ts';
+import { Tape } from './tape.ts';
 
 /**
  * How an invocation ended for one upload.
@@ -84,10 +85,11 @@ async function listenAndMatch(
 ): Promise<{ listened: Listened; matches: Match[] }> {
   const { model } = deps.embedder;
   const grid = new SegmentGrid(model);
+  await using tape = await Tape.create(grid.sampleRate);
   let listened: Listened | undefined;
 
   for (const [number, speed] of [1, ...model.retrySpeeds].entries()) {
-    const { heard, brokeOff } = await listenAsFarAsPossible(scan, { number, speed }, deps, run);
+    const { heard, brokeOff } = await listenAsFarAsPossible(scan, { number, speed }, tape, deps, run);
     listened ??= { ...sumUp(heard.segments, heard.undecodable, heard, grid), ...(brokeOff && { brokeOff }) };
     const matches = await matchHeard(heard, deps);
     if (matches.length > 0 || heard.segments.length === 0) return { listened, matches };
@@ -97,12 +99,13 @@ async function listenAndMatch(
 
 async function listenAsFarAsPossible(
   scan: ScanRecord,
-  pass: { number: number; speed: number },
+  pass: Pass,
+  tape: Tape,
   deps: ScanDependencies,
   run: ScanRun,
 ): Promise<{ heard: Heard; brokeOff?: Reason }> {
   try {
-    return { heard: await listen(scan.scanId, scan.upload, pass, deps, run) };
+    return { heard: await listen(scan.scanId, scan.upload, pass, tape, deps, run) };
   } catch (error) {
     if (!(error instanceof RejectedAudioError || error instanceof ObjectNotFoundError)) throw error;
     const brokeOff = { code: error.code, message: error.message };

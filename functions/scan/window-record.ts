@@ -8,7 +8,7 @@ export interface WindowRecord extends UploadSegments {
   undecodable: TimeSpan[];
 }
 
-/** Layout on disk: columns instead of objects (ten times smaller), embeddings as int8 like the catalogue's. */
+/** Columns instead of objects (ten times smaller), embeddings as int8 like the catalogue's. */
 interface Stored {
   segments: Uint32Array;
   vectors: Int8Array;
@@ -20,6 +20,7 @@ interface Stored {
   undecodable: TimeSpan[];
 }
 
+/** A window as it is stored, and as a scan keeps it until all of the upload was heard: some 50 kB a minute. */
 export function encodeWindow({ segments, vectors, hits, undecodable }: WindowRecord): Uint8Array {
   const flat = hits.flat();
   const referenceIds = [...new Set(flat.map((hit) => hit.referenceId))];
@@ -36,42 +37,38 @@ export function encodeWindow({ segments, vectors, hits, undecodable }: WindowRec
   } satisfies Stored);
 }
 
-export function decodeWindow(data: Uint8Array): WindowRecord {
-  const stored = deserialize(data) as Stored;
+/** Joins the encoded windows of one pass, in order, into one upload; segments keep their global numbers. */
+export function joinWindows(windows: readonly Uint8Array[], dimension: number): WindowRecord {
+  const stored = windows.map((data) => deserialize(data) as Stored);
+  const rows = stored.reduce((sum, { segments }) => sum + segments.length, 0);
+  const joined: WindowRecord = {
+    segments: new Uint32Array(rows),
+    vectors: new Float32Array(rows * dimension),
+    hits: [],
+    undecodable: [],
+  };
+  for (const window of stored) {
+    const row = joined.hits.length;
+    joined.segments.set(window.segments, row);
+    for (let i = 0; i < window.vectors.length; i++) {
+      joined.vectors[row * dimension + i] = window.vectors[i]! / 127;
+    }
+    joined.hits.push(...hitsOf(window));
+    joined.undecodable.push(...window.undecodable);
+  }
+  return joined;
+}
+
+function hitsOf(window: Stored): Hit[][] {
   let next = 0;
-  const hits = Array.from(stored.hitsPerRow, (count) =>
+  return Array.from(window.hitsPerRow, (count) =>
     Array.from({ length: count }, (): Hit => {
       const i = next++;
       return {
-        referenceId: stored.referenceIds[stored.hitReference[i]!]!,
-        segment: stored.hitSegment[i]!,
-        similarity: stored.hitSimilarity[i]!,
+        referenceId: window.referenceIds[window.hitReference[i]!]!,
+        segment: window.hitSegment[i]!,
+        similarity: window.hitSimilarity[i]!,
       };
     }),
   );
-  return {
-    segments: stored.segments,
-    vectors: Float32Array.from(stored.vectors, (value) => value / 127),
-    hits,
-    undecodable: stored.undecodable,
-  };
-}
-
-/** Joins the windows of one pass into one upload; segments keep their global numbers. */
-export function joinWindows(windows: readonly WindowRecord[], dimension: number): WindowRecord {
-  const rows = windows.reduce((sum, window) => sum + window.segments.length, 0);
-  const segments = new Uint32Array(rows);
-  const vectors = new Float32Array(rows * dimension);
-  let row = 0;
-  for (const window of windows) {
-    segments.set(window.segments, row);
-    vectors.set(window.vectors, row * dimension);
-    row += window.segments.length;
-  }
-  return {
-    segments,
-    vectors,
-    hits: windows.flatMap((window) => window.hits),
-    undecodable: windows.flatMap((window) => window.undecodable),
-  };
 }

@@ -8,6 +8,7 @@ import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../functions/ports/clock.ts';
+import type { Decoder } from '../../functions/ports/decoder.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
@@ -141,6 +142,56 @@ describe('an upload that holds an excerpt', () => {
     }
     expect(spans[0]).toEqual(spans[1]);
     expect(spans[0]!.length).toBe(1);
+  });
+});
+
+describe('an upload that plays too fast', () => {
+  // Nobody but these tests reads what they send.
+  const nowhere = { scanRequests: { send: async () => {} }, reviewQueue: { send: async () => {} } };
+
+  /** What is said to have 20,000 samples a second plays a quarter too fast. */
+  function tooFast(name: string) {
+    const pcm = joined(hiss(5), song.subarray(10 * RATE, 50 * RATE), hiss(5));
+    encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: 1.25 * RATE });
+    return objectCreated({ bucket: 'uploads', key: name });
+  }
+
+  it('is found when it is played again at another speed, without being decoded again', async () => {
+    const real = new MediaDecoder();
+    let decoded = 0;
+    const decoder: Decoder = {
+      open: (path, options) => {
+        decoded++;
+        return real.open(path, options);
+      },
+    };
+
+    await scan(tooFast('nightcore.flac'), invocation('run'), { ...nowhere, decoder });
+
+    const { verdict, durationMs, detections } = await verdictOn('nightcore.flac');
+    const [span] = detections[0]!.spans;
+    expect({ verdict, durationMs, decoded }).toEqual({ verdict: 'flagged', durationMs: 40_000, decoded: 1 });
+    expect(Math.abs(span!.speed - 1.25)).toBeLessThan(0.02);
+    expect(Math.abs(span!.uploadStartMs - 4000)).toBeLessThan(1000);
+    expect(Math.abs(span!.referenceEndMs - 50_000)).toBeLessThan(1500);
+  });
+
+  it('gets the same verdict when the scan is broken off between the speeds, or in the middle of one', async () => {
+    const whole = tooFast('in-one-go.flac');
+    await scan(whole, invocation('run'), nowhere);
+    const { detections: expected } = await verdictOn('in-one-go.flac');
+    expect(expected.length).toBe(1);
+    const windows = Math.ceil((40 * 2 - 4) / deps.settings.windowSegments);
+
+    for (const checks of [windows - 1, windows, windows + 1, windows + 2]) {
+      const name = `broken-off-${checks}.flac`;
+      const body = tooFast(name);
+      await scan(body, invocation('first', checks), nowhere);
+      expect((await verdictOn(name)).state).toBe('scanning');
+      await scan(body, invocation('second'), nowhere);
+      const { detections } = await verdictOn(name);
+      expect(detections.map(({ spans }) => spans)).toEqual(expected.map(({ spans }) => spans));
+    }
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { audibleSegments } from '../../functions/core/silence.ts';
-import { decodeWindow, encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
+import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { forEachConcurrently } from '../../functions/steps/pool.ts';
 
 async function* numbers(count: number) {
@@ -79,13 +79,38 @@ describe('a stored window', () => {
       ],
       undecodable: [{ startMs: 1, endMs: 2 }],
     };
-    const restored = decodeWindow(encodeWindow(window));
+    const restored = joinWindows([encodeWindow(window)], 2);
     expect(restored).toMatchObject({
       segments: window.segments,
       hits: window.hits,
       undecodable: window.undecodable,
     });
     for (const [i, value] of restored.vectors.entries()) expect(value).toBeCloseTo(window.vectors[i]!, 2);
-    expect(joinWindows([restored, restored], 2).hits).toHaveLength(6);
+  });
+
+  it('is joined to the others in order', () => {
+    const window = (segment: number) =>
+      encodeWindow({
+        segments: Uint32Array.of(segment),
+        vectors: Float32Array.of(segment, 0),
+        hits: [[{ referenceId: 'a', segment, similarity: 1 }]],
+        undecodable: [{ startMs: segment, endMs: segment + 1 }],
+      });
+    const silent = encodeWindow({
+      segments: new Uint32Array(0),
+      vectors: new Float32Array(0),
+      hits: [],
+      undecodable: [],
+    });
+    const joined = joinWindows([window(0), silent, window(1)], 2);
+    expect(joined).toEqual({
+      segments: Uint32Array.of(0, 1),
+      vectors: Float32Array.of(0, 0, 1, 0),
+      hits: [0, 1].map((segment) => [{ referenceId: 'a', segment, similarity: 1 }]),
+      undecodable: [
+        { startMs: 0, endMs: 1 },
+        { startMs: 1, endMs: 2 },
+      ],
+    });
   });
 });
