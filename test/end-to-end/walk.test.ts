@@ -181,9 +181,8 @@ describe('an upload that plays too fast', () => {
     await scan(whole, invocation('run'), nowhere);
     const { detections: expected } = await verdictOn('in-one-go.flac');
     expect(expected.length).toBe(1);
-    const windows = Math.ceil((40 * 2 - 4) / deps.settings.windowSegments);
-
-    for (const checks of [windows - 1, windows, windows + 1, windows + 2]) {
+    // Four windows as it is, four at 0.87, where nothing is found, and five at 1.18.
+    for (const checks of [4, 10]) {
       const name = `broken-off-${checks}.flac`;
       const body = tooFast(name);
       await scan(body, invocation('first', checks), nowhere);
