@@ -636,4 +636,17 @@ describe('watch', () => {
     expect(early!.durationMs).toBeGreaterThan(49_000);
     expect(growing!.durationMs).toBe(early!.durationMs);
   });
+
+  test('gives up with a word when the folder goes away', async () => {
+    mkdirSync(at('short-lived'));
+    copyFileSync(at('masters/silence.wav'), at('short-lived/silence.wav'));
+    const watching = startCli(['watch', at('short-lived/'), '--store', store, '--settle', '0']);
+    await watching.printed(/rejected|silent/);
+    renameSync(at('short-lived'), at('elsewhere'));
+
+    const { code, stderr } = await watching.result;
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^refrain: \S+short-lived\/? is not there any more\n$/);
+  });
 });

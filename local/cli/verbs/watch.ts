@@ -112,8 +112,12 @@ async function* landing(
     .on('add', changed)
     .on('change', changed)
     .on('unlink', gone)
-    .on('unlinkDir', (path) => {
-      if (path === folder) fail(new RefrainError('FOLDER_GONE', `${safe(folder)} is not there any more`));
+    // Of all that goes away, chokidar keeps silent about the folder itself.
+    .on('raw', (event) => {
+      if (event !== 'rename') return;
+      stat(folder).catch(() =>
+        fail(new RefrainError('FOLDER_GONE', `${safe(folder)} is not there any more`)),
+      );
     })
     .on('error', (error) => {
       const { code, path, syscall } = error as NodeJS.ErrnoException;
