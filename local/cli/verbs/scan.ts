@@ -98,7 +98,7 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
   if (known > 0) {
     const which =
       verdicts.length === 1 ? 'This verdict is' : `${known} of these verdicts ${known === 1 ? 'is' : 'are'}`;
-    const words = `${which} from an earlier scan, as neither file nor catalogue changed; --again makes it anew.`;
+    const words = `${which} from an earlier scan: file and catalogue are the same. After a change of rules, --again asks anew.`;
     terminal.say(paint(terminal.screen, 'dim', words));
   }
   return exitCodeOf(verdicts);
