@@ -10,6 +10,7 @@ import {
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
+import { openStore } from '../../local/adapters/store.ts';
 import { audioFile, hiss, music, temporaryFolder } from '../support/audio.ts';
 import { type CliResult, runCli, startCli } from '../support/cli.ts';
 
@@ -152,6 +153,20 @@ describe('register', () => {
         excluded: [{ startMs: 5000, endMs: 10_000 }],
       },
     ]);
+  });
+
+  test('what a killed run left in the queue is admitted by the next one, and told as such', async () => {
+    const own = at('left-over-store');
+    const object = { bucket: 'files', key: at('masters/rain.ogg') };
+    {
+      await using killed = await openStore(own, { mode: 'write' });
+      const request = { type: 'refrain.register.v1', object, metadata: { owner: 'Earlier' } };
+      await killed.queue('register-requests').send(JSON.stringify(request));
+    }
+
+    const { lines } = await runCli(['register', object.key, '--owner', 'Label', '--store', own, '--jsonl']);
+
+    expect(lines()).toMatchObject([{ outcome: 'admitted', owner: 'Label' }]);
   });
 
   test('a file that describes a recording is none', async () => {
