@@ -168,6 +168,49 @@ describe('several matches in one upload', () => {
   });
 });
 
+describe('what lies next to a match', () => {
+  it('does not lengthen it, though it resembles the reference at that place for a moment', () => {
+    for (let take = 0; take < 10; take++) {
+      const likeness = withNoise(excerpt(music[take]!, 20 - 4, 1.5), 1.5, random);
+      const upload = join(compose(12, random), likeness, compose(2.5, random), excerpt(music[take]!, 20, 15));
+
+      const spans = match(upload);
+
+      expect(spans).toHaveLength(1);
+      expect(Math.abs(spans[0]!.uploadStartMs - 16_000)).toBeLessThan(1500);
+    }
+  });
+
+  it('does not lengthen it where the reference is about to end', () => {
+    for (let take = 0; take < 10; take++) {
+      const seconds = 14 + random.uniform();
+      const upload = join(excerpt(music[take]!, 58.6 - seconds, seconds), compose(10, random));
+
+      const [span] = match(upload);
+
+      expect(Math.abs(span!.uploadEndMs - seconds * 1000)).toBeLessThan(800);
+    }
+  });
+});
+
+describe('a jump cut', () => {
+  it('is reported as the pieces that it is made of, each at its place', () => {
+    const cuts = Array.from({ length: 10 }, (_, i) => ({ at: 2.2 * i, from: 5 + 3.4 * i }));
+    const upload = join(...cuts.map(({ from }) => excerpt(music[9]!, from, 2.2)));
+
+    const spans = match(upload);
+
+    const errors = spans.map((span) => {
+      const middle = (span.uploadStartMs + span.uploadEndMs) / 2000;
+      const { at, from } = cuts.findLast((cut) => cut.at <= middle)!;
+      const place = (span.referenceStartMs + span.referenceEndMs) / 2000;
+      return Math.abs(place - (from + middle - at));
+    });
+    expect(new Set(spans.map(({ referenceId }) => referenceId))).toEqual(new Set(['ref-9']));
+    expect(errors.filter((error) => error < 0.5).length).toBeGreaterThanOrEqual(7);
+  });
+});
+
 describe('no match', () => {
   it('is the answer to music that is not in the catalogue', { timeout: 300_000 }, () => {
     const small = new ExactCatalogue();

@@ -49,34 +49,36 @@ function referenceMs(line: Line, uploadMs: number, grid: SegmentGrid): number {
 /**
  * The time at which the match begins (`direction` -1) or ends (+1).
  *
- * A segment that lies half inside the matched audio is about half as similar as one that lies wholly inside: where
- * the similarity crosses the middle between chance and plateau, the boundary runs through the segment's centre. Where
- * upload or reference simply end, nothing crosses, and the last segment lies wholly inside.
+ * A segment is about as similar as the share of it that lies inside the matched audio. Where the similarity crosses the
+ * middle between chance and plateau, the boundary runs through the segment's centre; where upload or reference fall
+ * silent or end, nothing crosses, and the last segment's own similarity tells how far it reaches.
  */
 function edgeMs({ steps, from, to }: Trace, direction: 1 | -1, grid: SegmentGrid): number {
   const end = direction > 0 ? to : from;
   const inner = direction > 0 ? from : to;
-  const wholeMs = (step: Step) => grid.startMs(step.upload) + (direction > 0 ? grid.segmentMs : 0);
-
   const inside: number[] = [];
   for (let i = end; inside.length < PLATEAU_STEPS; i -= direction) {
     inside.push(steps[i]!.deviations);
     if (i === inner) break;
   }
-  const half = quantile(inside, 0.7) / 2;
+  const plateau = quantile(inside, 0.7);
 
-  // The outermost crossing next to the end of the best-scoring stretch, looking inwards from a segment outside it.
-  const outermost = Math.min(steps.length - 1, Math.max(0, end + direction * 3));
+  // Looking inwards from a segment outside it.
+  const outermost = Math.min(steps.length - 1, Math.max(0, end + direction));
   for (let i = outermost; i !== inner; i -= direction) {
     const within = steps[i]!;
-    if (within.deviations < half) continue;
+    if (within.deviations < plateau / 2) continue;
     const without = steps[i + direction];
-    if (!without || Math.abs(without.upload - within.upload) > 2) return wholeMs(within);
-    const share = (within.deviations - half) / Math.max(1e-6, within.deviations - without.deviations);
-    const edge = grid.centreMs(within.upload + Math.min(1, share) * (without.upload - within.upload));
-    return edge;
+    if (!without || Math.abs(without.upload - within.upload) > 2) return lastMs(within);
+    const share = (within.deviations - plateau / 2) / Math.max(1e-6, within.deviations - without.deviations);
+    return grid.centreMs(within.upload + Math.min(1, share) * (without.upload - within.upload));
   }
-  return wholeMs(steps[end]!);
+  return lastMs(steps[end]!);
+
+  function lastMs({ upload, deviations }: Step): number {
+    const share = Math.min(1, Math.max(0, deviations / plateau));
+    return grid.centreMs(upload) + direction * (share - 0.5) * grid.segmentMs;
+  }
 }
 
 function quantile(values: readonly number[], share: number): number {

@@ -1,6 +1,7 @@
 import { type Calibration, confidenceOf, type Features } from '../confidence.ts';
 import type { SegmentGrid } from '../segment-grid.ts';
 import type { Hit, SegmentVectors } from '../segments.ts';
+import { inPieces } from './cuts.ts';
 import { type Extent, extentOf } from './extent.ts';
 import { Field, featuresOf } from './features.ts';
 import { positionAt } from './line.ts';
@@ -54,7 +55,8 @@ export function proposeReferences(upload: UploadSegments, grid: SegmentGrid): st
  * 1. Hits **vote** for lines (reference, offset, speed), block by block of the upload.
  * 2. Each line is **sharpened**, then **traced** to both ends through the references' own vectors, segment by
  *    segment, as long as the evidence holds.
- * 3. Lines of one reference that explain the same stretch **compete**; pieces that follow each other are **chained**.
+ * 3. Lines of one reference that explain the same stretch **compete**; what is steep because of cuts is taken apart into
+ *    **pieces**; pieces that follow each other are **chained**.
  * 4. What is left becomes a span with a **probability**, and is reported from the calibrated threshold on.
  *
  * @param stored the stored vectors of the proposed references; those left out cannot match
@@ -76,7 +78,7 @@ export function align(
   const traces = traceAll(proposals, upload.segments, references, similarity, without);
   const field = new Field(traces);
 
-  const best = withoutAliases(traces);
+  const best = withoutAliases(traces).flatMap((trace) => inPieces(trace, upload.segments, similarity));
   const matches = without.includes('chaining') ? best.flatMap((trace) => chain([trace])) : chain(best);
   return matches
     .flatMap(({ traces, score }) => {

@@ -14,9 +14,15 @@ const LONGEST_OVERLAP = 6;
 /** ... with at most so many cut out of the reference, or repeated, are one detection. */
 const LONGEST_CUT = 8;
 const LONGEST_REPEAT = 2;
+/** ... and when they sound alike: chance resembles the reference less than the match does by far. */
+const LEAST_LIKENESS = 0.6;
 /** What joining costs, nats: a chance piece must not ride along. */
 const LINK_COST = 2;
 
+/** Most uploads play at the original speed: another one has to explain so much more, nats. */
+const SPEED_COST = 1.5;
+
+const worth = ({ score, line }: Trace): number => score - (line.slope === 1 ? 0 : SPEED_COST);
 const startOf = ({ steps, from }: Trace) => steps[from]!.upload;
 const endOf = ({ steps, to }: Trace) => steps[to]!.upload + 1;
 
@@ -26,7 +32,7 @@ const endOf = ({ steps, to }: Trace) => steps[to]!.upload + 1;
  */
 export function withoutAliases(traces: readonly Trace[]): Trace[] {
   const kept = new Map<string, Trace[]>();
-  for (const trace of [...traces].sort((a, b) => b.score - a.score)) {
+  for (const trace of [...traces].sort((a, b) => worth(b) - worth(a))) {
     const better = kept.get(trace.reference.id) ?? [];
     const explained = better.reduce((sum, other) => sum + overlap(trace, other), 0);
     if (explained > SAME_STRETCH * (endOf(trace) - startOf(trace))) continue;
@@ -55,12 +61,20 @@ function follows(next: Trace, previous: Trace): boolean {
   const cut = next.steps[next.from]!.position - previous.steps[previous.to]!.position - gap;
   // A piece farther away than it is long may be chance.
   const shortest = Math.min(endOf(next) - startOf(next), endOf(previous) - startOf(previous));
+  const [fainter, clearer] = [clarityOf(next), clarityOf(previous)].sort((a, b) => a - b);
   return (
+    fainter! >= LEAST_LIKENESS * clearer! &&
     gap <= Math.min(LONGEST_GAP, shortest) &&
     gap >= -LONGEST_OVERLAP &&
     cut >= -LONGEST_REPEAT &&
     cut <= LONGEST_CUT
   );
+}
+
+/** How far a trace's segments stand out of chance where it is heard best, deviations. */
+function clarityOf({ steps, from, to }: Trace): number {
+  const deviations = steps.slice(from, to + 1).map((step) => step.deviations);
+  return deviations.sort((a, b) => b - a)[deviations.length >> 2]!;
 }
 
 const overlap = (a: Trace, b: Trace): number =>

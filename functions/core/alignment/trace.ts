@@ -40,8 +40,10 @@ const LONGEST_SILENCE = 20;
 /** Share of each deviation by which the walk corrects its course: follows drifts, ignores scatter. */
 const CORRECTION = 0.08;
 const ROUNDS = 3;
-/** So many segments in a row without evidence are a gap. */
-const SHORTEST_GAP = 4;
+/** Which share of a match's segments may be heard; of no match every one is heard for certain. */
+const SHARES_HEARD = [0.97, 0.85, 0.7, 0.5];
+/** No single segment decides, nats. */
+const MOST_GAIN = 3;
 
 /**
  * Follows a line from `seedRow` to both ends as long as the evidence holds, fits the line to what was found, and
@@ -94,27 +96,43 @@ function follow(
 ): Trace {
   const backward = walk(line, seedRow - 1, -1, segments, reference, similarity, range);
   const forward = walk(line, seedRow, 1, segments, reference, similarity, range);
-  const before = withoutIslands(backward.steps.slice(0, backward.bestLength));
-  const after = withoutIslands(forward.steps.slice(0, forward.bestLength));
   const steps = [...backward.steps.reverse(), ...forward.steps];
-  const from = backward.steps.length - before;
-  const to = backward.steps.length + after - 1;
-  return { reference, line, steps, from, to: Math.max(from, to), score: backward.best + forward.best };
+  const from = backward.steps.length - backward.bestLength;
+  const to = Math.max(from, backward.steps.length + forward.bestLength - 1);
+  return { reference, line, steps, ...trimmed(steps, from, to) };
 }
 
 /**
- * How many of the steps, which lead outwards, belong to the match for certain. A few segments that lie beyond a gap
- * longer than themselves may be chance: they may count as evidence, but not as its end.
+ * The stretch of the steps that is most probably the match, given how the match sounds. Evidence alone would let a few
+ * segments of chance lengthen it: seconds away from where a loud and clear match ends, something half as similar is no
+ * part of it, though it may well be part of a faint one. So what the steps within `[from, to]` are like weighs every
+ * step against chance, and the stretch with the greatest sum is taken. How much of it is heard at all (music under
+ * speech comes and goes) is found by trying.
  */
-function withoutIslands(steps: readonly Step[]): number {
-  let inside = 0;
-  for (const [i, { evidence }] of steps.entries()) {
-    if (evidence <= 0) continue;
-    const gap = i - inside;
-    if (gap >= SHORTEST_GAP && steps.length - i <= gap) return inside;
-    inside = i + 1;
+function trimmed(steps: readonly Step[], from: number, to: number): Pick<Trace, 'from' | 'to' | 'score'> {
+  const heard = steps.slice(from, to + 1).filter(({ evidence }) => evidence > 0);
+  const typical = median(heard.map(({ deviations }) => deviations));
+  const spread = Math.max(1, 1.5 * median(heard.map(({ deviations }) => Math.abs(deviations - typical))));
+  // Log-likelihood ratios. Clearer than usual speaks for the match as well; below the mean of chance, nothing new is said.
+  const gains = steps.map(({ deviations }) => {
+    const short = Math.max(0, typical - deviations) / spread;
+    return Math.min(MOST_GAIN, 0.5 * Math.max(0, deviations) ** 2 - 0.5 * short ** 2 - Math.log(spread));
+  });
+  let best = { sum: Number.NEGATIVE_INFINITY, from, to };
+  for (const share of SHARES_HEARD) {
+    let run = { sum: 0, from: 0 };
+    for (const [i, gain] of gains.entries()) {
+      if (run.sum <= 0) run = { sum: 0, from: i };
+      run.sum += Math.log(share * Math.exp(gain) + 1 - share);
+      if (run.sum > best.sum) best = { sum: run.sum, from: run.from, to: i };
+    }
   }
-  return inside;
+  const score = steps.slice(best.from, best.to + 1).reduce((sum, { evidence }) => sum + evidence, 0);
+  return { from: best.from, to: best.to, score };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 function walk(
@@ -125,13 +143,12 @@ function walk(
   reference: StoredReference,
   similarity: Similarity,
   { fromRow, toRow }: RowRange,
-): { steps: Step[]; best: number; bestLength: number } {
+): { steps: Step[]; bestLength: number } {
   const steps: Step[] = [];
   let correction = 0;
   let score = 0;
   let best = 0;
   let bestLength = 0;
-  let lowest = 0;
   let lastHeard = segments[startRow] ?? 0;
   for (let row = startRow; row >= fromRow && row < toRow; row += direction) {
     const upload = segments[row]!;
@@ -143,17 +160,14 @@ function walk(
     lastHeard = upload;
     steps.push(step);
     score += step.evidence;
-    lowest = Math.min(lowest, score);
-    // What lies behind a dip must outweigh it once more: chance lends a little evidence to any line.
-    if (score > best && score - best >= best - lowest) {
+    if (score > best) {
       best = score;
-      lowest = score;
       bestLength = steps.length;
     }
     if (score < best - X_DROP) break;
     if (step.evidence > 0 && !Number.isNaN(step.peak)) correction += CORRECTION * (step.peak - position);
   }
-  return { steps, best, bestLength };
+  return { steps, bestLength };
 }
 
 /** Compares an upload row with the reference around `position`; undefined where the reference is silent. */
