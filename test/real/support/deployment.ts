@@ -44,6 +44,7 @@ export interface Deployment {
   bus: string;
   functions: { scan: string; register: string; embed: string };
   openSearchUrl: string;
+  scansTable: string;
   stores: { references: DynamoReferenceStore; scans: DynamoScanStore; cases: DynamoCaseStore };
 }
 
@@ -112,6 +113,7 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
       embed: output('embedFunctionName'),
     },
     openSearchUrl,
+    scansTable: output('scansTableName'),
     stores: {
       references: new DynamoReferenceStore(clients.dynamo, output('referencesTableName')),
       scans: new DynamoScanStore(clients, output('scansTableName'), evidence),

@@ -16,8 +16,11 @@ export interface ProxiedRequest {
   forward(body?: string): Promise<Answer>;
 }
 
-/** Answers in the server's place, breaks the connection, or (`undefined`) leaves the request to the server. */
-export type Fault = (request: ProxiedRequest) => MaybePromise<Answer | 'hang up' | undefined>;
+/**
+ * Answers in the server's place, breaks the connection, never answers, or (`undefined`) leaves the request to the
+ * server.
+ */
+export type Fault = (request: ProxiedRequest) => MaybePromise<Answer | 'hang up' | 'silence' | undefined>;
 type MaybePromise<T> = T | Promise<T>;
 
 /** Stands before a real server and spoils some of its answers. */
@@ -65,6 +68,7 @@ export class FaultyProxy {
     this.requests.push(proxied);
     try {
       const spoiled = await this.fault(proxied);
+      if (spoiled === 'silence') return;
       if (spoiled === 'hang up') {
         request.socket.destroy();
       } else if (spoiled) {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { EncodeOptions } from '../../../functions/adapters/media/encode.ts';
 import { encodeAudio as encodeToFile, music as pluckedMusic, temporaryFolder } from '../../support/audio.ts';
 
 const RATE = 16_000;
@@ -22,9 +23,16 @@ export const joined = (...parts: Music[]): Music =>
   new Music(Float32Array.from(parts.flatMap(({ pcm }) => [...pcm])));
 
 /** The bytes of an audio file. */
-export function encodeAudio({ pcm }: Music, format: 'flac' | 'mp3' = 'flac'): Uint8Array {
+export const encodeAudio = (sound: Music, format: 'flac' | 'mp3' = 'flac'): Uint8Array =>
+  encoded(sound, { format, ...(format === 'mp3' && { bitRate: 96_000 }) });
+
+/** A part of an MP3 file: parts one after the other are a file of any length, without the time to encode it. */
+export const encodePart = (sound: Music): Uint8Array =>
+  encoded(sound, { format: 'mp3', bitRate: 24_000, muxer: { write_xing: '0', id3v2_version: '0' } });
+
+function encoded({ pcm }: Music, options: Omit<EncodeOptions, 'sampleRate'>): Uint8Array {
   using folder = temporaryFolder();
-  const path = folder.file(`audio.${format}`);
-  encodeToFile(path, [pcm], { format, sampleRate: RATE, ...(format === 'mp3' && { bitRate: 96_000 }) });
+  const path = folder.file(`audio.${options.format}`);
+  encodeToFile(path, [pcm], { ...options, sampleRate: RATE });
   return readFileSync(path);
 }

@@ -1,0 +1,115 @@
+import { ListObjectsV2Command, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
+import { ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
+import { createScanHandler } from '../../functions/scan/handler.ts';
+import { awsClients, depthOf, putObject } from './support/aws.ts';
+import { type Deployment, deploy, finishedScan } from './support/deployment.ts';
+import { eventually } from './support/eventually.ts';
+import { delivery, dependenciesOf } from './support/in-process.ts';
+import { encodeAudio, encodePart, joined, music } from './support/music.ts';
+
+// A function may run for so long and no longer; an upload may take longer than that.
+
+const clients = awsClients();
+const song = music(60, 1);
+
+async function deployWithSong(settings = {}): Promise<Deployment> {
+  const deployment = await deploy(clients, settings);
+  await putObject(clients, deployment.references, 'song.flac', encodeAudio(song));
+  await eventually('the registration', async () => {
+    const { items } = await deployment.stores.references.list();
+    return items.find(({ state }) => state === 'active');
+  });
+  return deployment;
+}
+
+describe('a run that has too little time left', () => {
+  it('hands over to another one, which goes on from the next window', async () => {
+    const deployment = await deployWithSong();
+    const deps = { ...(await dependenciesOf(deployment, clients)), settings: DEFAULT_SCAN_SETTINGS };
+    const sound = joined(music(170, 2), song.slice(10, 40), music(160, 3));
+    const key = 'quiet/long.flac';
+    const upload = await putObject(clients, deployment.evidence, key, encodeAudio(sound));
+    // Time flies by 10 s with every window: three of six are heard before 20 s are left.
+    let asked = 0;
+    const hasty = { awsRequestId: 'hasty', getRemainingTimeInMillis: () => 50_000 - 10_000 * asked++ };
+
+    await createScanHandler(deps)(delivery(upload), hasty);
+    const [before] = (await deployment.stores.scans.list()).items;
+    const scan = await finishedScan(deployment, key);
+
+    expect(before).toMatchObject({ state: 'scanning' });
+    expect(scan).toMatchObject({ scanId: before!.scanId, verdict: 'flagged', durationMs: 360_000 });
+    expect(scan.detections).toHaveLength(1);
+    expect(Math.abs(scan.detections[0]!.spans[0]!.uploadStartMs - 170_000)).toBeLessThan(5000);
+    // Six windows and the end of the file were stored, each by one run only.
+    const { Versions = [] } = await clients.s3.send(
+      new ListObjectVersionsCommand({ Bucket: deployment.evidence, Prefix: 'scans/' }),
+    );
+    expect(Versions).toHaveLength(7);
+    expect(new Set(Versions.map(({ Key }) => Key)).size).toBe(7);
+  });
+});
+
+describe('an upload of hours', () => {
+  /** Half an hour by default; `REFRAIN_HOURS=12 npm run test:real -- test/real/long-upload.test.ts` for half a day. */
+  const hours = Number(process.env.REFRAIN_HOURS ?? 0.5);
+  const patienceMs = 180_000 + hours * 1_200_000;
+
+  it(
+    'is scanned by functions that may run for a minute, and comes out as one scan',
+    async () => {
+      const deployment = await deployWithSong({ scanTimeoutSeconds: 60, visibilitySeconds: 70 });
+      const minutes = hours * 60;
+      const bed = encodePart(music(300, 5));
+      const beds = Array(Math.round(minutes / 5)).fill(bed);
+      // Near the end, so that it is only found if the scan comes that far.
+      const file = Buffer.concat([...beds.slice(1), encodePart(song.slice(10, 50)), bed]);
+      const startedAt = performance.now();
+
+      await putObject(clients, deployment.uploads, 'long.mp3', file);
+      const runs = await runsUntilDone(deployment, patienceMs);
+
+      const [scan, ...others] = (await deployment.stores.scans.list()).items;
+      console.log(
+        `${hours} h (${(file.length / 1e6).toFixed()} MB): ${runs.length} runs of at most 60 s, ` +
+          `${((performance.now() - startedAt) / 1000).toFixed()} s in all\n` +
+          runs
+            .map(({ atMs, windows }) => `  at ${(atMs / 1000).toFixed()} s from window ${windows}`)
+            .join('\n'),
+      );
+      expect(others).toEqual([]);
+      expect(scan).toMatchObject({ state: 'done', announced: true, verdict: 'flagged' });
+      expect(Math.abs(scan!.durationMs! - (minutes * 60_000 + 40_000))).toBeLessThan(1000);
+      expect(scan!.durationMs! - scan!.searchedMs!).toBeLessThan(3000);
+      const { uploadStartMs } = scan!.detections[0]!.spans[0]!;
+      expect(Math.abs(uploadStartMs - (minutes - 5) * 60_000)).toBeLessThan(5000);
+      expect((await deployment.stores.cases.list()).items).toHaveLength(1);
+      expect(await depthOf(clients, deployment.scanRequests.deadLetters)).toBe(0);
+    },
+    3 * patienceMs,
+  );
+
+  /** Who was at the only scan, since when, and how many windows were stored by then. */
+  async function runsUntilDone({ scansTable, evidence }: Deployment, timeoutMs: number) {
+    const runs: { run: string; atMs: number; windows: number }[] = [];
+    const startedAt = performance.now();
+    await eventually(
+      'the verdict',
+      async () => {
+        const { Items } = await clients.dynamo.send(new ScanCommand({ TableName: scansTable }));
+        const [item] = Items!;
+        if (item?.claimedBy && item.claimedBy !== runs.at(-1)?.run) {
+          const { KeyCount } = await clients.s3.send(
+            new ListObjectsV2Command({ Bucket: evidence, Prefix: 'scans/' }),
+          );
+          runs.push({ run: item.claimedBy, atMs: performance.now() - startedAt, windows: KeyCount! });
+        }
+        return item && JSON.parse(item.record).announced ? true : undefined;
+      },
+      timeoutMs,
+    );
+    return runs;
+  }
+});
