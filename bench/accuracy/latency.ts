@@ -1,5 +1,5 @@
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
-import type { ScanDependencies } from '../../functions/scan/dependencies.ts';
+import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
 import type { Runtime } from '../../local/runtime.ts';
@@ -12,7 +12,7 @@ export interface Latency {
   match: number;
 }
 
-/** Times the three steps of a scan's first pass on one file, PCM in memory. Meant for short queries: one window. */
+/** Times the three steps of a scan on one file, PCM in memory. Meant for short queries: one window. */
 export async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   const embedder = runtime.model;
   const { model } = embedder;
@@ -30,13 +30,10 @@ export async function latencyOf(path: string, runtime: Runtime): Promise<Latency
     embedder,
   );
   const embedded = performance.now();
-  const hits = segments.length === 0 ? [] : await catalogue.search(vectors, 16);
+  const hits = segments.length === 0 ? [] : await catalogue.search(vectors, DEFAULT_SCAN_SETTINGS.neighbours);
   const searched = performance.now();
   const durationMs = (all.length * 1000) / model.sampleRate;
-  await matchHeard(
-    { segments, vectors, hits, undecodable: [], durationMs, truncated: false, speed: 1 },
-    deps,
-  );
+  await matchHeard({ segments, vectors, hits, undecodable: [], durationMs, truncated: false }, deps);
   const matched = performance.now();
   return { embed: embedded - started, search: searched - embedded, match: matched - searched };
 }

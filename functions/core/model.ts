@@ -24,8 +24,6 @@ export const ModelManifest = z.object({
   output: z.object({ name: z.string() }),
   /** Segments whose RMS lies below this are neither indexed nor searched. */
   energyFloorDbfs: z.number().max(0),
-  /** Speeds at which an upload is asked for again when the first pass finds nothing. */
-  retrySpeeds: z.array(z.number().min(0.5).max(2)).default([]),
   /** Written by `bench:calibrate`; read by `core/confidence.ts`. */
   calibration: z.record(z.string(), z.unknown()).default({}),
   provenance: z.record(z.string(), z.unknown()).default({}),

@@ -9,7 +9,7 @@ import { coveredMs, mergeSpans, type TimeSpan } from './span.ts';
 /** A broken packet or two go unheard; more than this and the scan does not speak for the whole file. */
 const TOLERATED_UNDECODABLE_MS = 1000;
 
-/** What was searched of an upload, and what was not. All times on the upload's clock. */
+/** What was searched of an upload, and what was not. */
 export interface Listened {
   durationMs: number;
   searchedMs: number;
@@ -28,24 +28,22 @@ export interface Listened {
 export function sumUp(
   segments: Uint32Array,
   undecodable: readonly TimeSpan[],
-  pass: { durationMs: number; truncated: boolean; speed: number },
+  { durationMs, truncated }: { durationMs: number; truncated: boolean },
   grid: SegmentGrid,
 ): Omit<Listened, 'brokeOff'> {
-  const toUpload = (ms: number) => ms / pass.speed;
   const searched = mergeSpans(
     Array.from(segments, (segment) => ({
-      startMs: toUpload(grid.startMs(segment)),
-      endMs: toUpload(grid.startMs(segment) + grid.segmentMs),
+      startMs: grid.startMs(segment),
+      endMs: grid.startMs(segment) + grid.segmentMs,
     })),
   );
-  const { durationMs } = pass;
-  const tooShort = durationMs * pass.speed < grid.segmentMs;
+  const tooShort = durationMs < grid.segmentMs;
   const unsearched: UnsearchedSpan[] = mergeSpans(undecodable).map((span) => ({
     startMs: Math.round(span.startMs),
     endMs: Math.round(span.endMs),
     why: 'undecodable',
   }));
-  const silent = tooShort ? [] : gapsBetween(searched, durationMs, toUpload(grid.hopMs));
+  const silent = tooShort ? [] : gapsBetween(searched, durationMs, grid.hopMs);
   for (const span of silent) {
     const known = unsearched.some((other) => other.startMs < span.endMs && other.endMs > span.startMs);
     if (!known) unsearched.push({ ...span, why: 'silence' });
@@ -55,7 +53,7 @@ export function sumUp(
     durationMs: Math.round(durationMs),
     searchedMs: Math.round(Math.min(coveredMs(searched), durationMs)),
     unsearched,
-    truncated: pass.truncated,
+    truncated,
     tooShort,
   };
 }

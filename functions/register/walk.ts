@@ -152,7 +152,7 @@ async function listen(
       windows.sort((a, b) => a.index - b.index).map(({ heard }) => heard),
       embedder.model.dimension,
     );
-    const listened = sumUp(segments.segments, summary.undecodable, { ...summary, speed: 1 }, grid);
+    const listened = sumUp(segments.segments, summary.undecodable, summary, grid);
     return { listened, segments, tags };
   } catch (error) {
     if (!(error instanceof RejectedAudioError)) throw error;

@@ -8,7 +8,7 @@ import type { SegmentVectors } from '../ports/catalogue.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import type { Heard } from './listen.ts';
 
-/** One reference and where it lies in the upload, on the upload's own clock. */
+/** One reference and where it lies in the upload. */
 export interface Match {
   reference: Reference;
   spans: MatchSpan[];
@@ -34,20 +34,20 @@ export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<
       reference,
       spans: spans
         .filter(({ referenceId }) => referenceId === reference.referenceId)
-        .map((span) => onUploadClock(span, heard.speed, reference))
+        .map((span) => roundedSpan(span, reference))
         .flatMap((span) => withoutExcluded(span, reference.excluded)),
     }))
     .filter((match) => match.spans.length > 0);
 }
 
-/** A pass at speed `s` hears the upload `s` times slower: its clock runs `s` times as long. */
-function onUploadClock(span: MatchedSpan, passSpeed: number, reference: Reference): MatchSpan {
+/** In whole milliseconds, and within the reference. */
+function roundedSpan(span: MatchedSpan, reference: Reference): MatchSpan {
   return {
-    uploadStartMs: Math.round(span.uploadStartMs / passSpeed),
-    uploadEndMs: Math.round(span.uploadEndMs / passSpeed),
+    uploadStartMs: Math.round(span.uploadStartMs),
+    uploadEndMs: Math.round(span.uploadEndMs),
     referenceStartMs: Math.round(span.referenceStartMs),
     referenceEndMs: Math.min(Math.round(span.referenceEndMs), Math.round(reference.durationMs)),
-    speed: Number((span.speed * passSpeed).toFixed(4)),
+    speed: Number(span.speed.toFixed(4)),
     confidence: span.confidence,
   };
 }

@@ -5,9 +5,8 @@ import { SegmentGrid } from '../core/segment-grid.ts';
 import { detectionOf, type Listened, sumUp, verdictOf } from '../core/verdict.ts';
 import { announce } from './announce.ts';
 import type { ScanDependencies, ScanRun } from './dependencies.ts';
-import { type Heard, heardSoFar, listen, OutOfTime, type Pass } from './listen.ts';
+import { type Heard, heardSoFar, listen, OutOfTime } from './listen.ts';
 import { type Match, matchHeard } from './match.ts';
-import { Tape } from './tape.ts';
 
 /**
  * How an invocation ended for one upload.
@@ -74,43 +73,32 @@ async function claim(
   return (await deps.scans.claim(initial, run.worker, now.getTime(), until)) ?? { busy: scanId };
 }
 
-/**
- * Listens at the recorded speed first, and at the model's other speeds only while nothing is found. A file that
- * breaks off is judged by what was heard of it.
- */
+/** A file that breaks off is judged by what was heard of it. */
 async function listenAndMatch(
   scan: ScanRecord,
   deps: ScanDependencies,
   run: ScanRun,
 ): Promise<{ listened: Listened; matches: Match[] }> {
-  const { model } = deps.embedder;
-  const grid = new SegmentGrid(model);
-  await using tape = await Tape.create(grid.sampleRate);
-  let listened: Listened | undefined;
-
-  for (const [number, speed] of [1, ...model.retrySpeeds].entries()) {
-    const { heard, brokeOff } = await listenAsFarAsPossible(scan, { number, speed }, tape, deps, run);
-    listened ??= { ...sumUp(heard.segments, heard.undecodable, heard, grid), ...(brokeOff && { brokeOff }) };
-    const matches = await matchHeard(heard, deps);
-    if (matches.length > 0 || heard.segments.length === 0) return { listened, matches };
-  }
-  return { listened: listened!, matches: [] };
+  const { heard, brokeOff } = await listenAsFarAsPossible(scan, deps, run);
+  const summary = sumUp(heard.segments, heard.undecodable, heard, new SegmentGrid(deps.embedder.model));
+  return {
+    listened: { ...summary, ...(brokeOff && { brokeOff }) },
+    matches: await matchHeard(heard, deps),
+  };
 }
 
 async function listenAsFarAsPossible(
   scan: ScanRecord,
-  pass: Pass,
-  tape: Tape,
   deps: ScanDependencies,
   run: ScanRun,
 ): Promise<{ heard: Heard; brokeOff?: Reason }> {
   try {
-    return { heard: await listen(scan.scanId, scan.upload, pass, tape, deps, run) };
+    return { heard: await listen(scan.scanId, scan.upload, deps, run) };
   } catch (error) {
     if (!(error instanceof RejectedAudioError || error instanceof ObjectNotFoundError)) throw error;
     const brokeOff = { code: error.code, message: error.message };
     deps.log.warn('the upload cannot be heard to its end', { scanId: scan.scanId, ...brokeOff });
-    return { heard: await heardSoFar(scan.scanId, pass, deps), brokeOff };
+    return { heard: await heardSoFar(scan.scanId, deps), brokeOff };
   }
 }
 

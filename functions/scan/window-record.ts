@@ -37,7 +37,7 @@ export function encodeWindow({ segments, vectors, hits, undecodable }: WindowRec
   } satisfies Stored);
 }
 
-/** Joins the encoded windows of one pass, in order, into one upload; segments keep their global numbers. */
+/** Joins encoded windows, in order, into one upload; segments keep their global numbers. */
 export function joinWindows(windows: readonly Uint8Array[], dimension: number): WindowRecord {
   const stored = windows.map((data) => deserialize(data) as Stored);
   const rows = stored.reduce((sum, { segments }) => sum + segments.length, 0);

@@ -93,7 +93,7 @@ def main():
         "sampleRate": c.SAMPLE_RATE, "segmentSamples": SEGMENT_SAMPLES, "hopSamples": c.HOP_SAMPLES,
         "dimension": c.DIMENSION, "similarity": "cosine",
         "input": {"name": "pcm", "layout": "window"}, "output": {"name": "embeddings"},
-        "energyFloorDbfs": -60, "retrySpeeds": [0.87, 1.18],
+        "energyFloorDbfs": -60,
         "calibration": before.get("calibration", {}),
         "provenance": {
             "trainedOn": f"{len(music)} tracks of freely licensed game music from Debian packages; see MODEL_CARD.md",

@@ -2,13 +2,12 @@ import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SQSEvent } from 'aws-lambda';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../functions/ports/clock.ts';
-import type { Decoder } from '../../functions/ports/decoder.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
@@ -145,61 +144,25 @@ describe('an upload that holds an excerpt', () => {
   });
 });
 
-describe('an upload that plays too fast', () => {
-  // Nobody but these tests reads what they send.
-  const nowhere = { scanRequests: { send: async () => {} }, reviewQueue: { send: async () => {} } };
-
-  /** What is said to have 20,000 samples a second plays a quarter too fast. */
-  function tooFast(name: string) {
-    const pcm = joined(hiss(5), song.subarray(10 * RATE, 50 * RATE), hiss(5));
-    encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: 1.25 * RATE });
-    return objectCreated({ bucket: 'uploads', key: name });
-  }
-
-  it('is found when it is played again at another speed, without being decoded again', async () => {
-    const real = new MediaDecoder();
-    let decoded = 0;
-    const decoder: Decoder = {
-      open: (path, options) => {
-        decoded++;
-        return real.open(path, options);
-      },
-    };
-
-    await scan(tooFast('nightcore.flac'), invocation('run'), { ...nowhere, decoder });
-
-    const { verdict, durationMs, detections } = await verdictOn('nightcore.flac');
-    const [span] = detections[0]!.spans;
-    expect({ verdict, durationMs, decoded }).toEqual({ verdict: 'flagged', durationMs: 40_000, decoded: 1 });
-    expect(Math.abs(span!.speed - 1.25)).toBeLessThan(0.02);
-    expect(Math.abs(span!.uploadStartMs - 4000)).toBeLessThan(1000);
-    expect(Math.abs(span!.referenceEndMs - 50_000)).toBeLessThan(1500);
-  });
-
-  it('gets the same verdict when the scan is broken off between the speeds, or in the middle of one', async () => {
-    const whole = tooFast('in-one-go.flac');
-    await scan(whole, invocation('run'), nowhere);
-    const { detections: expected } = await verdictOn('in-one-go.flac');
-    expect(expected.length).toBe(1);
-    // Four windows as it is, four at 0.87, where nothing is found, and five at 1.18.
-    for (const checks of [4, 10]) {
-      const name = `broken-off-${checks}.flac`;
-      const body = tooFast(name);
-      await scan(body, invocation('first', checks), nowhere);
-      expect((await verdictOn(name)).state).toBe('scanning');
-      await scan(body, invocation('second'), nowhere);
-      const { detections } = await verdictOn(name);
-      expect(detections.map(({ spans }) => spans)).toEqual(expected.map(({ spans }) => spans));
-    }
-  });
-});
-
 describe('an upload that holds nothing of the catalogue', () => {
   it('is clear, and nobody is asked to look', async () => {
     upload('clean.flac', music(40, RATE, 99));
     await scan(objectCreated({ bucket: 'uploads', key: 'clean.flac' }));
     expect(await verdictOn('clean.flac')).toMatchObject({ verdict: 'clear', detections: [] });
     expect(await reviewsOf('clean.flac')).toEqual([]);
+  });
+
+  it('is told of as it is heard, and never beyond its end', async () => {
+    upload('progress.flac', music(25, RATE, 98));
+    const body = objectCreated({ bucket: 'uploads', key: 'progress.flac' });
+    const heard: number[] = [];
+    const handle = createScanHandler(deps, { onProgress: ({ heardMs }) => heard.push(heardMs) });
+
+    await handle(delivery(body), invocation('run'));
+
+    expect(heard.length).toBeGreaterThan(1);
+    expect(Math.max(...heard)).toBeGreaterThan(24_000);
+    expect(Math.max(...heard)).toBeLessThanOrEqual(25_000);
   });
 });
 
@@ -286,6 +249,19 @@ describe('a run that ends early', () => {
 
     expect(await verdictOn('long.flac')).toMatchObject({ state: 'done', verdict: 'flagged' });
     expect(embedded).toBe(Math.ceil((80 * 2 - 4) / deps.settings.windowSegments));
+  });
+
+  it('after all was heard hands over to one that needs not listen', async () => {
+    upload('heard.flac', song.subarray(20 * RATE, 45 * RATE));
+    const body = objectCreated({ bucket: 'uploads', key: 'heard.flac' });
+    vi.spyOn(deps.references, 'getMany').mockRejectedValueOnce(new Error('the process was killed here'));
+    const failed = await scan(body, invocation('killed'));
+    expect(failed.batchItemFailures.length).toBe(1);
+
+    const open = async () => Promise.reject(new Error('this was heard before'));
+    await scan(body, invocation('next'), { decoder: { open } });
+
+    expect(await verdictOn('heard.flac')).toMatchObject({ verdict: 'flagged', durationMs: 25_000 });
   });
 
   it('between the verdict and its announcement is announced by the next one', async () => {

@@ -23,7 +23,6 @@ const model: ModelManifest = {
   input: { name: 'pcm', layout: 'window' },
   output: { name: 'embedding' },
   energyFloorDbfs: -60,
-  retrySpeeds: [],
   calibration: {},
   provenance: {},
 };
