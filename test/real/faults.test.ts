@@ -6,7 +6,7 @@ import { systemClock } from '../../functions/ports/clock.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
 import { OpenSearchServer } from './servers/opensearch.ts';
-import { awsClients, depthOf, putObject, receiveAll } from './support/aws.ts';
+import { awsClients, countMessages, depthOf, putObject, receiveAll } from './support/aws.ts';
 import {
   type Deployment,
   type DeploymentSettings,
@@ -270,20 +270,20 @@ describe('the scan function', () => {
     const upload = await putQuietly(deployment, 'upload.flac', UPLOAD);
     const scan = createScanHandler(deps);
     let late: ReturnType<typeof scan> | undefined;
-    let waiting = 0;
+    let delayed = 0;
     // In the middle of the first run, the message is delivered a second time.
     openSearch.fault = async ({ path }) => {
       if (!path.includes('_msearch') || late) return undefined;
       late = scan(delivery(upload), invocation('late'));
       await late;
-      waiting = await depthOf(clients, deployment.scanRequests.url);
+      ({ delayed } = await countMessages(clients, deployment.scanRequests.url));
       return undefined;
     };
 
     await scan(delivery(upload), invocation('a run'));
 
     expect((await late)!.batchItemFailures).toEqual([]);
-    expect(waiting).toBe(1);
+    expect(delayed).toBe(1);
     await expectFlaggedOnce(deployment, await reviewMessages(deployment));
   }, 120_000);
 

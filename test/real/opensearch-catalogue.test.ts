@@ -9,7 +9,8 @@ import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-
 import { FaultyProxy } from './support/faulty-proxy.ts';
 
 const DIMENSION = 32;
-const QUICK = { budgetMs: 4000, baseMs: 10, capMs: 50 };
+/** Enough for any machine: only a test that would fail anyway comes to its end. */
+const PATIENT = { budgetMs: 60_000, baseMs: 10, capMs: 50 };
 
 /** Unit vectors that depend on nothing but the seed. */
 function unitVectors(rows: number, seed = 1): Float32Array {
@@ -45,7 +46,7 @@ describe('OpenSearchCatalogue', () => {
       dimension: DIMENSION,
       engine: 'lucene',
       refreshInterval: '100ms',
-      retry: QUICK,
+      retry: PATIENT,
       ...settings,
     });
     await catalogue.ensureIndex();
@@ -109,7 +110,7 @@ describe('OpenSearchCatalogue', () => {
       modelId: randomUUID(),
       dimension: DIMENSION,
       engine: 'lucene',
-      retry: QUICK,
+      retry: PATIENT,
     });
 
     await expect(catalogue.search(unitVectors(1), 1)).rejects.toThrow(/set it up/);

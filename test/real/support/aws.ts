@@ -83,15 +83,21 @@ export async function receiveAll({ sqs }: AwsClients, QueueUrl: string): Promise
 }
 
 /** How many messages the queue holds, visible or not. */
-export async function depthOf({ sqs }: AwsClients, QueueUrl: string): Promise<number> {
+export async function depthOf(clients: AwsClients, QueueUrl: string): Promise<number> {
+  const { visible, hidden, delayed } = await countMessages(clients, QueueUrl);
+  return visible + hidden + delayed;
+}
+
+/** Messages that can be received, that somebody has received, and whose time has not come yet. */
+export async function countMessages({ sqs }: AwsClients, QueueUrl: string) {
   const { Attributes = {} } = await sqs.send(
     new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['All'] }),
   );
-  return (
-    Number(Attributes.ApproximateNumberOfMessages) +
-    Number(Attributes.ApproximateNumberOfMessagesNotVisible) +
-    Number(Attributes.ApproximateNumberOfMessagesDelayed)
-  );
+  return {
+    visible: Number(Attributes.ApproximateNumberOfMessages),
+    hidden: Number(Attributes.ApproximateNumberOfMessagesNotVisible),
+    delayed: Number(Attributes.ApproximateNumberOfMessagesDelayed),
+  };
 }
 
 /** Uploads an object; resolves to what names its version. */
