@@ -26,9 +26,14 @@ export const joined = (...parts: Music[]): Music =>
 export const encodeAudio = (sound: Music, format: 'flac' | 'mp3' = 'flac'): Uint8Array =>
   encoded(sound, { format, ...(format === 'mp3' && { bitRate: 96_000 }) });
 
+const PART_BIT_RATE = 24_000;
+
 /** A part of an MP3 file: parts one after the other are a file of any length, without the time to encode it. */
 export const encodePart = (sound: Music): Uint8Array =>
-  encoded(sound, { format: 'mp3', bitRate: 24_000, muxer: { write_xing: '0', id3v2_version: '0' } });
+  encoded(sound, { format: 'mp3', bitRate: PART_BIT_RATE, muxer: { write_xing: '0', id3v2_version: '0' } });
+
+/** How long parts play together, ms: each of them is a little longer than what it was made of. */
+export const playingMs = (parts: Uint8Array): number => (parts.length * 8000) / PART_BIT_RATE;
 
 function encoded({ pcm }: Music, options: Omit<EncodeOptions, 'sampleRate'>): Uint8Array {
   using folder = temporaryFolder();
