@@ -11,7 +11,7 @@ import {
 import { HeadObjectCommand, NotFound, PutObjectCommand } from '@aws-sdk/client-s3';
 import { App } from 'aws-cdk-lib';
 import { zipSync } from 'fflate';
-import { inject } from 'vitest';
+import { afterAll, inject } from 'vitest';
 import type { AwsClients } from '../../../functions/adapters/aws/clients.ts';
 import { type Bundles, bundleFunction } from '../../../infra/bundle.ts';
 import { createStacks } from '../../../infra/stacks/index.ts';
@@ -24,9 +24,9 @@ const ROOT = join(import.meta.dirname, '../../..');
 const { context } = JSON.parse(readFileSync(join(ROOT, 'cdk.json'), 'utf8'));
 export const STAGES = Object.keys(context.stages);
 
-/** Everything temporary goes with the process. */
+/** Everything temporary goes with the tests of the file. */
 const FOLDER = mkdtempSync(join(tmpdir(), 'refrain-stacks-'));
-process.once('exit', () => rmSync(FOLDER, { recursive: true, force: true }));
+afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 
 export interface Resource {
   Type: string;
