@@ -43,6 +43,7 @@ export interface Collected {
 const nameOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 24);
 const NEIGHBOURS = DEFAULT_SCAN_SETTINGS.neighbours;
 const WINDOW_SEGMENTS = 240;
+const NEGATIVE_SPEEDS = [1, 0.87, 0.94, 1.08, 1.18];
 
 /** Renders, embeds and searches; whatever was done for this model before is taken from the cache. */
 export async function collect(
@@ -57,9 +58,9 @@ export async function collect(
   await mkdir(folder, { recursive: true });
   const { insiders, outsiders, distractors } = await protocolOf('validation');
 
-  const embedded = async (path: string): Promise<SegmentVectors> =>
-    cached(join(folder, 'vectors', nameOf(path)), async () =>
-      quantised(await embedFile(path, embedder, grid)),
+  const embedded = async (path: string, speed = 1): Promise<SegmentVectors> =>
+    cached(join(folder, 'vectors', nameOf(speed === 1 ? path : `${path} ${speed}`)), async () =>
+      quantised(await embedFile(path, speed, embedder, grid)),
     ).then(restored);
 
   const stored = new Map<string, SegmentVectors>();
@@ -118,31 +119,40 @@ export async function collect(
   for (const recipe of await drawNegatives(outsiders, negatives, 'validation')) {
     if (recipe.source.kind !== 'track') await ask(recipe);
   }
-  // Whole tracks that are not in the catalogue: what an hour of other music looks like.
+  // Whole tracks that are not in the catalogue, also played slower and faster: many hours of other music.
   for (const { tracks, index } of halves) {
+    const other = halves.find((half) => half.index !== index)!;
     for (const track of tracks) {
-      const heard = stored.get(track.id)!;
-      const other = halves.find((half) => half.index !== index)!;
-      cases.push({
-        id: `whole/${track.id}`,
-        condition: 'whole',
-        seconds: track.seconds,
-        track: track.id,
-        pieces: [],
-        negative: await cached(join(folder, 'hits', nameOf(`whole ${track.id}`)), async () => ({
-          ...heard,
-          hits: other.index.search(heard.vectors),
-        })),
-      });
+      for (const speed of NEGATIVE_SPEEDS) {
+        const heard = speed === 1 ? stored.get(track.id)! : await embedded(track.path, speed);
+        const id = speed === 1 ? `whole/${track.id}` : `whole/${speed}/${track.id}`;
+        cases.push({
+          id,
+          condition: 'whole',
+          seconds: track.seconds / speed,
+          track: track.id,
+          pieces: [],
+          negative: await cached(join(folder, 'hits', nameOf(id)), async () => ({
+            ...heard,
+            hits: other.index.search(heard.vectors),
+          })),
+        });
+      }
     }
+    say(`${cases.length} queries and whole tracks`);
   }
   return { grid, stored, cases };
 }
 
 const byId = (a: Track, b: Track) => (a.id < b.id ? -1 : 1);
 
-async function embedFile(path: string, embedder: Embedder, grid: SegmentGrid): Promise<SegmentVectors> {
-  const pcm = await decoded(path, grid.sampleRate);
+async function embedFile(
+  path: string,
+  speed: number,
+  embedder: Embedder,
+  grid: SegmentGrid,
+): Promise<SegmentVectors> {
+  const pcm = await decoded(path, Math.round(grid.sampleRate / speed));
   const parts: SegmentVectors[] = [];
   async function* blocks() {
     yield { startSample: 0, pcm };

@@ -116,7 +116,7 @@ export function evidenceOf(
 }
 
 /** Which way each term of the logistic must point. */
-const SIGNS = { logScore: 1, logField: -1, contrast: 1, cosine: 1, explained: 1, speedChange: -1 } as const;
+const SIGNS = { logScore: 1, logField: -1, prominence: 1, cosine: 1, explained: 1, speedChange: -1 } as const;
 
 export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
   const examples = answers.flatMap(({ found }): Example[] =>
@@ -150,26 +150,41 @@ export function best(
   return top;
 }
 
-/** The lowest threshold with at most so many false alarms per negative query and per hour of other music. */
+/** Alarms whose tail is extrapolated: enough to tell its slope, few enough to be the tail. */
+const TAIL = 20;
+
+/**
+ * The lowest threshold with at most so many false alarms per negative query and per hour of other music. The hours
+ * at hand are too few to count rare alarms, so their rate follows from the tail: above some level, log-odds of chance
+ * exceed it exponentially (peaks over threshold).
+ */
 export function thresholdOf(
   answers: readonly Answer[],
   calibration: Calibration,
   perQuery: number,
   perHour: number,
 ): number {
-  const alarms = (negatives: readonly Answer[]) =>
-    negatives
-      .flatMap(({ found }) => found.filter(({ judgement }) => judgement === 'wrong'))
-      .map(({ span }) => confidenceOf(span.features, calibration))
-      .sort((a, b) => b - a);
+  const descending = (a: number, b: number) => b - a;
   const queries = answers.filter(({ held, query }) => !held && query.condition !== 'whole');
-  const tops = queries.map((query) => best(query, calibration)?.confidence ?? 0).sort((a, b) => b - a);
+  const tops = queries.map((query) => best(query, calibration)?.confidence ?? 0).sort(descending);
+
   const whole = answers.filter(({ query }) => query.condition === 'whole');
   const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
-  const least = Math.max(
-    tops[Math.round(queries.length * perQuery)] ?? 0,
-    alarms(whole)[Math.round(hours * perHour)] ?? 0,
-  );
+  const alarms = whole
+    .flatMap(({ found }) => [
+      ...new Set(
+        found
+          .filter(({ judgement }) => judgement === 'wrong')
+          .map(({ span }) => confidenceOf(span.features, calibration)),
+      ),
+    ])
+    .map((confidence) => Math.log(confidence / (1 - confidence)))
+    .sort(descending);
+  const level = alarms[TAIL]!;
+  const excess = alarms.slice(0, TAIL).reduce((sum, logit) => sum + logit - level, 0) / TAIL;
+  const logit = level + excess * Math.log(TAIL / hours / perHour);
+
+  const least = Math.max(tops[Math.round(queries.length * perQuery)] ?? 0, 1 / (1 + Math.exp(-logit)));
   return round(Math.min(0.99, Math.max(0.5, least + 0.002)));
 }
 

@@ -10,6 +10,8 @@ export interface Features {
   contrast: number;
   /** Mean cosine along the line. */
   cosine: number;
+  /** Seconds of the upload that lie on the line. */
+  seconds: number;
   /** Share that lies on the line of ten seconds, or of all that was heard if that is less. */
   explained: number;
   /** Seconds of the reference that pass in one second of the upload. */
@@ -17,7 +19,7 @@ export interface Features {
 }
 
 /** The terms of the logistic. */
-export const TERMS = ['logScore', 'logField', 'contrast', 'cosine', 'explained', 'speedChange'] as const;
+export const TERMS = ['logScore', 'logField', 'prominence', 'cosine', 'explained', 'speedChange'] as const;
 export type Term = (typeof TERMS)[number];
 
 const finite = z.number();
@@ -39,7 +41,7 @@ export const Calibration = z.object({
   /** The logistic: log-odds = intercept + sum of weight * term. */
   acceptance: z
     .object({ intercept: finite, weights: z.partialRecord(z.enum(TERMS), finite) })
-    .default({ intercept: -18, weights: { logScore: 5, logField: -2, contrast: 6 } }),
+    .default({ intercept: -18, weights: { logScore: 5, logField: -2, prominence: 1.2 } }),
   /** A match is reported at this confidence or above. */
   threshold: z.number().min(0).max(1).default(0.5),
 });
@@ -49,14 +51,17 @@ export type Calibration = z.infer<typeof Calibration>;
 export const calibrationOf = (model: { calibration: Record<string, unknown> }): Calibration =>
   Calibration.parse(model.calibration);
 
+const MOST_PROMINENT = 12;
+
 /** What the logistic sees: features on scales on which they add up. */
 export function termsOf(features: Features): Record<Term, number> {
-  const { score, field, contrast, cosine, explained, speed } = features;
+  const { score, field, contrast, cosine, seconds, explained, speed } = features;
   return {
     logScore: Math.log1p(Math.max(0, score)),
     logField: Math.log1p(Math.max(0, field)),
-    // A held note stands out by nothing, a true match by one deviation or more; how much more says little.
-    contrast: Math.min(1, contrast),
+    // The contrast over its standard error: a drum loop stands out of its surroundings by little however long it
+    // lasts, and chance does so for a moment only. Beyond some point, more says nothing new.
+    prominence: Math.min(MOST_PROMINENT, contrast * Math.sqrt(Math.max(2, seconds) / 3)),
     cosine,
     // Chance picks a few segments out of what was heard, a true match goes on.
     explained,

@@ -239,7 +239,7 @@ class Augment:
         kind = torch.rand_like(zero)
         tempo = torch.where((kind < 0.18) | (kind > 0.86), size(0.24), size(0.004))
         pitch = torch.where(((kind > 0.18) & (kind < 0.42)) | (kind > 0.86), size(0.19), size(0.004))  # octaves: 14 %
-        speed = torch.where((kind > 0.42) & (kind < 0.64), size(0.19), zero)
+        speed = torch.where((kind > 0.42) & (kind < 0.64), size(0.34), zero)  # -21 .. +27 %
         skip = torch.where(self.chance(0.12, n), u(16, 48, n), zero)
         power, source = self.view(track, centre + u(-OFFSET, OFFSET, n), (1 + tempo) * 2**speed,
                                   (pitch + speed) * c.BANDS_PER_OCTAVE, skip, u(-frames / 2, frames / 2, n))

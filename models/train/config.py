@@ -52,7 +52,7 @@ MIN_TRACK_SECONDS = 20.0
 SPED_UP_COPIES = {"supertuxkart-data": "_fast.ogg"}
 # Training music is also stored resampled. An image shifted by whole bands is not what the front end sees of shifted
 # music (its windows have the same length in every band): cosine 0.84 to the real thing, against 0.97 for tempo.
-SPEEDS = (1.0, 0.875, 0.915, 1.092, 1.142)
+SPEEDS = (1.0, 0.875, 0.915, 1.092, 1.142, 0.8, 0.836, 1.196, 1.25)
 
 
 @dataclass

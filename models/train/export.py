@@ -81,7 +81,6 @@ def main():
     export_onnx(network, path)
     difference = parity(network, path)
     assert difference < 5e-3, difference
-    settings = state["settings"]
     music = json.loads((c.CACHE / "features" / "music.json").read_text())
     music = [t for t in music if t["speed"] == 1]
     hours = sum(t["frames"] for t in music) * c.FRAME_HOP / c.SAMPLE_RATE / 3600
@@ -98,7 +97,7 @@ def main():
         "provenance": {
             "trainedOn": f"{len(music)} tracks of freely licensed game music from Debian packages; see MODEL_CARD.md",
             "commands": ["models/train/fetch_music.sh", "python prepare.py", "python train.py", "python export.py"],
-            "pairs": state["step"] * settings["batch"] * settings["columns"] * state["world"], "hours": round(hours, 2),
+            "pairs": state["pairs"], "hours": round(hours, 2),
         },
     }
     card.write_text(json.dumps(document, indent=2) + "\n")

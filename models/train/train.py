@@ -105,20 +105,20 @@ def main():
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": settings.weight_decay},
                                    {"params": plain, "weight_decay": 0.0}], lr=settings.learning_rate)
-    step, seen, progress = 0, 0.0, 0.0
+    step, pairs, seen, progress = 0, 0, 0.0, 0.0
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, seen, progress = state["step"], state["seconds"], state["progress"]
+        step, pairs, seen, progress = state["step"], state["pairs"], state["seconds"], state["progress"]
     torch.manual_seed(settings.seed + 1000 * step + rank)  # from here on every process draws its own crops
 
     def save():
         temporary = checkpoint.with_suffix(".tmp")
         torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-                    "step": step, "seconds": seen, "progress": progress, "world": world, "settings": dataclasses.asdict(settings)}, temporary)
+                    "step": step, "pairs": pairs, "seconds": seen, "progress": progress, "world": world, "settings": dataclasses.asdict(settings)}, temporary)
         temporary.rename(checkpoint)
 
     log = (folder / "log.jsonl").open("a")
@@ -151,6 +151,7 @@ def main():
         optimizer.step()
         follow(average, model, min(settings.ema, (step + 1) / (step + 20)))
         step += 1
+        pairs += settings.batch * settings.columns * world
         elapsed = torch.tensor((time.time() - begun) / 60 / args.minutes)
         if world > 1:
             dist.broadcast(elapsed, 0)  # all processes must agree on when to stop
@@ -161,7 +162,7 @@ def main():
             mean = (sums / 50).tolist()
             seen += sum(spent.values())
             row = {"step": step, "loss": round(mean[0], 4), "hit": round(mean[1], 4), "kept": round(mean[2], 3),
-                   "pairs": step * settings.batch * settings.columns * world, "hours": round(seen / 3600, 3),
+                   "pairs": pairs, "hours": round(seen / 3600, 3),
                    **{k: round(v / 50 * 1000) for k, v in spent.items()}}
             log.write(json.dumps(row) + "\n")
             log.flush()

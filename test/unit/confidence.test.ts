@@ -7,6 +7,7 @@ const CLEAR: Features = {
   field: 1,
   contrast: 4,
   cosine: 0.9,
+  seconds: 10,
   explained: 1,
   speed: 1,
 };

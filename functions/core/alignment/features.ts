@@ -52,6 +52,7 @@ export function featuresOf(
     field: field.at(best),
     contrast: contrastOf(best, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
+    seconds: (steps.length * grid.hopMs) / 1000,
     explained: Math.min(1, steps.length / Math.min(heardSegments, TEN_SECONDS_MS / grid.hopMs)),
     speed: best.line.slope,
   };

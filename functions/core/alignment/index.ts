@@ -49,6 +49,9 @@ export function proposeReferences(upload: UploadSegments, grid: SegmentGrid): st
     .map(([id]) => id);
 }
 
+/** A match of two segments is a coincidence, however alike they are: the hop from the first to the last, and one more. */
+const SHORTEST_SECONDS = 1.5;
+
 /**
  * From hits to matches.
  *
@@ -84,7 +87,7 @@ export function align(
     .flatMap(({ traces, score }) => {
       const features = featuresOf(traces, score, upload.segments.length, field, similarity, grid);
       const confidence = confidenceOf(features, calibration);
-      if (confidence < calibration.threshold) return [];
+      if (confidence < calibration.threshold || features.seconds < SHORTEST_SECONDS) return [];
       return traces.map((trace) => ({
         referenceId: trace.reference.id,
         ...extentOf(trace, grid),

@@ -25,8 +25,8 @@ const POINTS_FOR_SLOPE = 6;
 const HUBER = 0.35;
 const ROUNDS = 6;
 /** Speeds outside are scatter, or another recording. */
-const LEAST_SLOPE = 0.7;
-const MOST_SLOPE = 1.45;
+const LEAST_SLOPE = 0.76;
+const MOST_SLOPE = 1.32;
 
 /**
  * The robust line through points near a first guess: least squares, reweighted by Huber's rule.

@@ -9,13 +9,17 @@ export interface Chain {
 /** A trace loses against a better one of the same reference that explains this share of its upload stretch. */
 const SAME_STRETCH = 0.5;
 /** Pieces at most so many segments apart in the upload, or sharing at most so many that straddle the cut ... */
-const LONGEST_GAP = 8;
+const LONGEST_GAP = 3;
 const LONGEST_OVERLAP = 6;
+/** (farther apart if nothing is cut out, but talked over) */
+const LONGEST_TALK = 8;
 /** ... with at most so many cut out of the reference, or repeated, are one detection. */
 const LONGEST_CUT = 8;
-const LONGEST_REPEAT = 2;
-/** ... and when they sound alike: chance resembles the reference less than the match does by far. */
+const LONGEST_REPEAT = 1;
+/** ... and when they sound alike: chance resembles the reference less than the match does by far ... */
 const LEAST_LIKENESS = 0.6;
+/** ... and play at one speed: the logarithms of their speeds differ by so much at most. */
+const LARGEST_SPEED_CHANGE = 0.1;
 /** What joining costs, nats: a chance piece must not ride along. */
 const LINK_COST = 2;
 
@@ -59,12 +63,14 @@ export function chain(traces: readonly Trace[]): Chain[] {
 function follows(next: Trace, previous: Trace): boolean {
   const gap = startOf(next) - endOf(previous);
   const cut = next.steps[next.from]!.position - previous.steps[previous.to]!.position - gap;
-  // A piece farther away than it is long may be chance.
+  // A short piece far away may be chance: recordings begin alike.
   const shortest = Math.min(endOf(next) - startOf(next), endOf(previous) - startOf(previous));
   const [fainter, clearer] = [clarityOf(next), clarityOf(previous)].sort((a, b) => a - b);
   return (
     fainter! >= LEAST_LIKENESS * clearer! &&
-    gap <= Math.min(LONGEST_GAP, shortest) &&
+    Math.abs(Math.log(next.line.slope / previous.line.slope)) <= LARGEST_SPEED_CHANGE &&
+    overlap(next, previous) <= shortest / 2 &&
+    gap <= Math.min(Math.abs(cut) <= 1 ? LONGEST_TALK : LONGEST_GAP, shortest / 2) &&
     gap >= -LONGEST_OVERLAP &&
     cut >= -LONGEST_REPEAT &&
     cut <= LONGEST_CUT
