@@ -39,6 +39,9 @@ interface Cpu {
   wallSeconds: number;
 }
 
+const times = (audioSeconds: number, seconds: number) => `${(audioSeconds / seconds).toFixed(0)}x`;
+const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
+
 const task = process.argv[2];
 if (task === undefined) await everything();
 else console.log(JSON.stringify(await measure(task, process.argv.slice(3))));
@@ -103,9 +106,6 @@ async function everything(): Promise<void> {
   await mkdir(join(import.meta.dirname, 'results'), { recursive: true });
   await writeFile(join(import.meta.dirname, 'results/speed.md'), `${lines.join('\n')}\n`);
 }
-
-const times = (audioSeconds: number, seconds: number) => `${(audioSeconds / seconds).toFixed(0)}x`;
-const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
 
 function cpuName(): string {
   const name =
