@@ -1,11 +1,11 @@
 import type { Similarity, StoredReference } from './similarity.ts';
-import { look, pointsOf, type Trace, traceLine } from './trace.ts';
+import { look, pointsOf, type Step, type Trace, traceLine } from './trace.ts';
 
 /** What a cut costs, nats: more than a drift of the speed can gain by being taken for one. */
 const CUT_COST = 3;
 /** Cuts looked for beyond both ends of the offsets that the line spans, in segments. */
 const MARGIN = 2;
-/** Longer pieces of other recordings are cut in as pieces of their own, which voting finds. */
+/** Lines that part further from the original speed are left as they are: what was cut out is found by voting. */
 const MOST_OFFSETS = 400;
 
 /**
@@ -23,12 +23,10 @@ export function inPieces(trace: Trace, segments: Uint32Array, similarity: Simila
   const offsets = offsetOf(rows.at(-1)!) + MARGIN - first + 1;
   if (offsets > MOST_OFFSETS) return [trace];
 
-  const evidence = (row: number, upload: number, offset: number): number =>
-    look(row, upload, upload + offset, reference, similarity)?.evidence ?? 0;
   // cameFrom[row][offset]: the offset of the row before, on the best path that ends there.
   const cameFrom: Int32Array[] = [];
   let score = new Float64Array(offsets);
-  for (const { row, upload } of rows) {
+  for (const row of rows) {
     const next = new Float64Array(offsets);
     const origin = new Int32Array(offsets);
     let furthest = 0;
@@ -36,7 +34,8 @@ export function inPieces(trace: Trace, segments: Uint32Array, similarity: Simila
       if (score[i]! > score[furthest]!) furthest = i;
       const cut = furthest < i && score[furthest]! - CUT_COST > score[i]!;
       origin[i] = cut ? furthest : i;
-      next[i] = (cut ? score[furthest]! - CUT_COST : score[i]!) + evidence(row, upload, first + i);
+      next[i] =
+        (cut ? score[furthest]! - CUT_COST : score[i]!) + evidenceAt(row, first + i, reference, similarity);
     }
     cameFrom.push(origin);
     score = next;
@@ -57,15 +56,13 @@ export function inPieces(trace: Trace, segments: Uint32Array, similarity: Simila
 
 /** The trace of one piece; none where nothing is heard of it. */
 function pieceAt(
-  rows: Trace['steps'],
+  rows: readonly Step[],
   offset: number,
   segments: Uint32Array,
   reference: StoredReference,
   similarity: Similarity,
 ): Trace[] {
-  const evidence = rows.map(
-    ({ row, upload }) => look(row, upload, upload + offset, reference, similarity)?.evidence ?? 0,
-  );
+  const evidence = rows.map((row) => evidenceAt(row, offset, reference, similarity));
   const seed = evidence.indexOf(Math.max(...evidence));
   if (evidence[seed]! <= 0) return [];
   const { row, upload } = rows[seed]!;
@@ -74,3 +71,11 @@ function pieceAt(
   const trace = traceLine(line, row, segments, reference, similarity, range);
   return pointsOf(trace).length > 0 ? [trace] : [];
 }
+
+/** What an upload row says for lying `offset` segments further on in the reference, nats. */
+const evidenceAt = (
+  { row, upload }: Step,
+  offset: number,
+  reference: StoredReference,
+  similarity: Similarity,
+): number => look(row, upload, upload + offset, reference, similarity)?.evidence ?? 0;

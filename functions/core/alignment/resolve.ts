@@ -65,16 +65,20 @@ function follows(next: Trace, previous: Trace): boolean {
   const cut = next.steps[next.from]!.position - previous.steps[previous.to]!.position - gap;
   // A short piece far away may be chance: recordings begin alike.
   const shortest = Math.min(endOf(next) - startOf(next), endOf(previous) - startOf(previous));
-  const [fainter, clearer] = [clarityOf(next), clarityOf(previous)].sort((a, b) => a - b);
   return (
-    fainter! >= LEAST_LIKENESS * clearer! &&
     Math.abs(Math.log(next.line.slope / previous.line.slope)) <= LARGEST_SPEED_CHANGE &&
     overlap(next, previous) <= shortest / 2 &&
     gap <= Math.min(Math.abs(cut) <= 1 ? LONGEST_TALK : LONGEST_GAP, shortest / 2) &&
     gap >= -LONGEST_OVERLAP &&
     cut >= -LONGEST_REPEAT &&
-    cut <= LONGEST_CUT
+    cut <= LONGEST_CUT &&
+    soundAlike(next, previous)
   );
+}
+
+function soundAlike(a: Trace, b: Trace): boolean {
+  const clarities = [clarityOf(a), clarityOf(b)];
+  return Math.min(...clarities) >= LEAST_LIKENESS * Math.max(...clarities);
 }
 
 /** How far a trace's segments stand out of chance where it is heard best, deviations. */
