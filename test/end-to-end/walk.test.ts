@@ -1,7 +1,6 @@
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { SQSEvent } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
@@ -14,6 +13,7 @@ import { createScanHandler } from '../../functions/scan/handler.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
 import { encodeAudio, hiss, music, temporaryFolder } from '../support/audio.ts';
+import { delivery } from '../support/delivery.ts';
 
 // The real handlers on a real store, model, decoder and index: what a queue may do to them, and what must come out.
 
@@ -66,26 +66,6 @@ function upload(name: string, pcm: Float32Array, format: 'flac' | 'mp3' = 'flac'
     ...(format === 'mp3' && { bitRate: 64_000 }),
   });
   return { bucket: 'uploads', key: name };
-}
-
-function delivery(...bodies: string[]): SQSEvent {
-  const Records = bodies.map((body, i) => ({
-    messageId: `m${i}`,
-    receiptHandle: `r${i}`,
-    body,
-    attributes: {
-      ApproximateReceiveCount: '1',
-      SentTimestamp: '0',
-      SenderId: 'test',
-      ApproximateFirstReceiveTimestamp: '0',
-    },
-    messageAttributes: {},
-    md5OfBody: '',
-    eventSource: 'aws:sqs',
-    eventSourceARN: 'arn:aws:sqs:local:0:scan-requests',
-    awsRegion: 'local',
-  }));
-  return { Records };
 }
 
 /** An invocation that has `checks` looks at the clock left before its time runs short. */

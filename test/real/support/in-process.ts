@@ -15,6 +15,7 @@ import type { ObjectVersion } from '../../../functions/core/scan.ts';
 import { OnnxModel } from '../../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../../functions/ports/clock.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../../functions/scan/dependencies.ts';
+import { delivery as deliveryOf } from '../../support/delivery.ts';
 import { type Deployment, MODEL_DIR } from './deployment.ts';
 
 /**
@@ -54,25 +55,7 @@ export async function dependenciesOf(
 }
 
 /** What SQS would hand to a function for these uploads. */
-export function delivery(...objects: ObjectVersion[]): SQSEvent {
-  const Records = objects.map((object, i) => ({
-    messageId: `message-${i}`,
-    receiptHandle: `receipt-${i}`,
-    body: objectCreated(object),
-    attributes: {
-      ApproximateReceiveCount: '1',
-      SentTimestamp: '0',
-      SenderId: 'test',
-      ApproximateFirstReceiveTimestamp: '0',
-    },
-    messageAttributes: {},
-    md5OfBody: '',
-    eventSource: 'aws:sqs',
-    eventSourceARN: 'arn:aws:sqs:us-east-1:000000000000:scan-requests',
-    awsRegion: 'us-east-1',
-  }));
-  return { Records };
-}
+export const delivery = (...objects: ObjectVersion[]): SQSEvent => deliveryOf(...objects.map(objectCreated));
 
 export const invocation = (worker: string) => ({
   awsRequestId: worker,
