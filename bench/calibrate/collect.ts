@@ -84,14 +84,7 @@ export async function collect(
       const away = halves.find((half) => half !== home)!;
       const searched = (index: Index) =>
         cached(
-          join(
-            folder,
-            'hits',
-            createHash('sha256')
-              .update(`${query.path} ${away === halves[0]} ${index === away.index}`)
-              .digest('hex')
-              .slice(0, 24),
-          ),
+          join(folder, 'hits', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
           async () => ({ ...heard, hits: index.search(heard.vectors) }),
         );
       cases.push({

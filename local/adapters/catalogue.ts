@@ -28,7 +28,7 @@ import {
   restore,
 } from '../store/block.ts';
 import type { Database, Row } from '../store/database.ts';
-import { StoreError } from '../store/errors.ts';
+import { messageOf, StoreError } from '../store/errors.ts';
 import { type Neighbours, nearest, Shard, searchExactly } from '../store/shard.ts';
 
 export interface CatalogueLimits {
@@ -678,8 +678,6 @@ function firstIndex<T>(sorted: readonly T[], holds: (item: T) => boolean): numbe
   }
   return low;
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function filesIn(folder: string): string[] {
   try {

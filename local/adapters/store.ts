@@ -4,7 +4,7 @@ import type { ModelManifest } from '../../functions/core/model.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Log } from '../../functions/ports/log.ts';
 import { Database } from '../store/database.ts';
-import { StoreError } from '../store/errors.ts';
+import { messageOf, StoreError } from '../store/errors.ts';
 import { checkSchema, migrate } from '../store/schema.ts';
 import { announceHolder, describeHolder, forgetHolder, WriterLock } from '../store/writer-lock.ts';
 import { LocalCaseStore } from './case-store.ts';
@@ -136,8 +136,6 @@ function takeOver(db: Database, log: Pick<Log, 'info'>): void {
   giveBackReceived(db, { killed: previousWasKilled });
   new LocalScanStore(db).releaseAll();
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function openForReading(folder: string): Database {
   const path = join(folder, 'refrain.db');
