@@ -10,6 +10,7 @@ import type { Hit } from '../functions/core/segments.ts';
 import type { PcmBlock } from '../functions/ports/decoder.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/dependencies.ts';
 import { matchHeard } from '../functions/scan/match.ts';
+import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
 import { embedWindow } from '../functions/steps/embed-window.ts';
 import { windowsOf } from '../functions/steps/windows.ts';
 import { Runtime } from '../local/runtime.ts';
@@ -177,22 +178,21 @@ async function measureScan(path: string): Promise<ScanCost> {
     }
     return windows;
   });
-  const hits = await timed('search', async () => {
-    const found: Hit[][] = [];
+  const searched = await timed('search', async () => {
+    const found: Hit[][][] = [];
     for (const { vectors } of embedded) {
-      if (vectors.length > 0) found.push(...(await catalogue.search(vectors, neighbours)));
+      found.push(vectors.length > 0 ? await catalogue.search(vectors, neighbours) : []);
     }
     return found;
   });
-  const heard = {
-    segments: Uint32Array.from(embedded.flatMap(({ segments }) => [...segments])),
-    vectors: flat(embedded.map(({ vectors }) => vectors)),
-    hits,
-    undecodable: [],
-    durationMs: decoded.durationMs,
-    truncated: false,
-  };
-  await timed('match', () => matchHeard(heard, deps as unknown as ScanDependencies));
+  const { durationMs } = decoded;
+  await timed('match', () => {
+    const windows = embedded.map((window, i) =>
+      encodeWindow({ ...window, hits: searched[i]!, undecodable: [] }),
+    );
+    const heard = { ...joinWindows(windows), durationMs, truncated: false };
+    return matchHeard(heard, deps as unknown as ScanDependencies);
+  });
   return { cpuSeconds, wallSeconds, stages };
 }
 
@@ -214,16 +214,6 @@ async function collect(blocks: AsyncIterable<PcmBlock>): Promise<PcmBlock[]> {
   const all: PcmBlock[] = [];
   for await (const block of blocks) all.push(block);
   return all;
-}
-
-function flat(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let filled = 0;
-  for (const part of parts) {
-    out.set(part, filled);
-    filled += part.length;
-  }
-  return out;
 }
 
 async function measureRegistration(paths: readonly string[]): Promise<Cpu> {

@@ -1,6 +1,7 @@
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
+import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
 import type { Runtime } from '../../local/runtime.ts';
 import { run } from './audio.ts';
@@ -33,7 +34,8 @@ export async function latencyOf(path: string, runtime: Runtime): Promise<Latency
   const hits = segments.length === 0 ? [] : await catalogue.search(vectors, DEFAULT_SCAN_SETTINGS.neighbours);
   const searched = performance.now();
   const durationMs = (all.length * 1000) / model.sampleRate;
-  await matchHeard({ segments, vectors, hits, undecodable: [], durationMs, truncated: false }, deps);
+  const window = encodeWindow({ segments, vectors, hits, undecodable: [] });
+  await matchHeard({ ...joinWindows([window]), durationMs, truncated: false }, deps);
   const matched = performance.now();
   return { embed: embedded - started, search: searched - embedded, match: matched - searched };
 }

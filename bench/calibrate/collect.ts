@@ -6,7 +6,14 @@ import { deserialize, serialize } from 'node:v8';
 import { type BatchMatches, Index as Graph, MetricKind, ScalarKind } from 'usearch';
 import type { UploadSegments } from '../../functions/core/alignment/index.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
-import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
+import {
+  type Hit,
+  hitColumns,
+  QUANTISED_ONE,
+  type QuantisedVectors,
+  quantise,
+  type SegmentVectors,
+} from '../../functions/core/segments.ts';
 import type { Embedder } from '../../functions/ports/embedder.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
@@ -36,7 +43,7 @@ export interface Case {
 export interface Collected {
   grid: SegmentGrid;
   /** Stored vectors of every reference, as the catalogue would return them. */
-  stored: Map<string, SegmentVectors>;
+  stored: Map<string, QuantisedVectors>;
   cases: Case[];
 }
 
@@ -58,12 +65,13 @@ export async function collect(
   await mkdir(folder, { recursive: true });
   const { insiders, outsiders, distractors } = await protocolOf('validation');
 
-  const embedded = async (path: string, speed = 1): Promise<SegmentVectors> =>
-    cached(join(folder, 'vectors', nameOf(speed === 1 ? path : `${path} ${speed}`)), async () =>
-      quantised(await embedFile(path, speed, embedder, grid)),
-    ).then(restored);
+  const embedded = (path: string, speed = 1): Promise<QuantisedVectors> =>
+    cached(join(folder, 'vectors', nameOf(speed === 1 ? path : `${path} ${speed}`)), async () => {
+      const { segments, vectors } = await embedFile(path, speed, embedder, grid);
+      return { segments, vectors: quantise(vectors) };
+    });
 
-  const stored = new Map<string, SegmentVectors>();
+  const stored = new Map<string, QuantisedVectors>();
   for (const [i, track] of [...insiders, ...outsiders, ...distractors].entries()) {
     stored.set(track.id, await embedded(track.path));
     if (i % 50 === 0) say(`embedded ${i} tracks`);
@@ -84,8 +92,8 @@ export async function collect(
       const away = halves.find((half) => half !== home)!;
       const searched = (index: Index) =>
         cached(
-          join(folder, 'hits', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
-          async () => ({ ...heard, hits: index.search(heard.vectors) }),
+          join(folder, 'found', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
+          async () => ({ ...heard, hits: hitColumns(index.search(heard.vectors)) }),
         );
       cases.push({
         id,
@@ -125,9 +133,9 @@ export async function collect(
           seconds: track.seconds / speed,
           track: track.id,
           pieces: [],
-          negative: await cached(join(folder, 'hits', nameOf(id)), async () => ({
+          negative: await cached(join(folder, 'found', nameOf(id)), async () => ({
             ...heard,
-            hits: other.index.search(heard.vectors),
+            hits: hitColumns(other.index.search(heard.vectors)),
           })),
         });
       }
@@ -192,15 +200,8 @@ function joined(parts: Float32Array[]): Float32Array {
   return out;
 }
 
-const quantised = ({ segments, vectors }: SegmentVectors) => ({
-  segments,
-  vectors: Int8Array.from(vectors, (value) => Math.round(value * 127)),
-});
-
-const restored = ({ segments, vectors }: ReturnType<typeof quantised>): SegmentVectors => ({
-  segments,
-  vectors: Float32Array.from(vectors, (value) => value / 127),
-});
+const restored = (vectors: Int8Array): Float32Array =>
+  Float32Array.from(vectors, (value) => value / QUANTISED_ONE);
 
 async function cached<T>(path: string, make: () => Promise<T>): Promise<T> {
   if (existsSync(path)) return deserialize(await readFile(path)) as T;
@@ -217,7 +218,7 @@ class Index {
   private readonly owner: { referenceId: string; segment: number }[] = [];
   private readonly dimension: number;
 
-  constructor(tracks: readonly Track[], stored: ReadonlyMap<string, SegmentVectors>, dimension: number) {
+  constructor(tracks: readonly Track[], stored: ReadonlyMap<string, QuantisedVectors>, dimension: number) {
     this.dimension = dimension;
     this.index = new Graph({
       dimensions: dimension,
@@ -234,7 +235,7 @@ class Index {
       const first = this.owner.length;
       this.index.add(
         BigUint64Array.from(segments, (_, row) => BigInt(first + row)),
-        vectors,
+        restored(vectors),
         2,
       );
       for (const segment of segments) this.owner.push({ referenceId: id, segment });
@@ -245,7 +246,8 @@ class Index {
     return this.owner.length;
   }
 
-  search(queries: Float32Array): Hit[][] {
+  search(quantised: Int8Array): Hit[][] {
+    const queries = restored(quantised);
     const rows = queries.length / this.dimension;
     if (rows === 0) return [];
     const { keys, distances, counts } = this.index.search(queries, NEIGHBOURS, 2) as BatchMatches;

@@ -3,10 +3,12 @@ import {
   type AlignOptions,
   align,
   type MatchedSpan,
-  proposeReferences,
+  promising,
+  propose,
 } from '../../functions/core/alignment/index.ts';
 import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
 import { type Calibration, confidenceOf, termsOf } from '../../functions/core/confidence.ts';
+import { QUANTISED_ONE } from '../../functions/core/segments.ts';
 import type { Case, Collected } from './collect.ts';
 import { type Example, fitEvidence, fitLogistic, round } from './fit.ts';
 import { type Judgement, judge } from './judge.ts';
@@ -33,8 +35,10 @@ export function answer(
     (['positive', 'negative'] as const).flatMap((side): Answer[] => {
       const upload = query[side];
       if (!upload) return [];
-      const ids = proposeReferences(upload, grid);
-      const spans = align(upload, new Map(ids.map((id) => [id, stored.get(id)!])), grid, open, options);
+      const proposals = propose(upload, grid, options);
+      const ids = promising(proposals, upload, grid);
+      const vectors = new Map(ids.map((id) => [id, stored.get(id)!]));
+      const spans = align(upload, proposals, vectors, grid, open, options);
       const kept = query.condition === 'whole' ? 50 : KEPT;
       const found = spans
         .sort((a, b) => b.features.score - a.features.score)
@@ -61,6 +65,7 @@ export function chanceOf({ cases, stored }: Collected): NonNullable<Calibration[
       for (let d = 0; d < dimension; d++) {
         cosine += negative.vectors[row * dimension + d]! * reference.vectors[other * dimension + d]!;
       }
+      cosine /= QUANTISED_ONE ** 2;
       n++;
       sum += cosine;
       squares += cosine * cosine;
@@ -90,7 +95,7 @@ export function evidenceOf(
     if (condition === 'whole') continue;
     for (const upload of [positive, negative]) {
       if (!upload || upload.segments.length === 0) continue;
-      const ids = proposeReferences(upload, grid);
+      const ids = promising(propose(upload, grid), upload, grid);
       if (upload === positive && !ids.includes(track!)) ids.push(track!);
       const references = new Map(ids.map((id) => [id, new StoredReference(id, stored.get(id)!)]));
       const similarity = new Similarity(upload, [...references.values()], calibration);

@@ -1,5 +1,5 @@
 import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
-import type { SegmentVectors } from '../../functions/core/segments.ts';
+import { QUANTISED_ONE, type QuantisedVectors } from '../../functions/core/segments.ts';
 import { OFFSET_TOLERANCE, offsetError } from '../accuracy/score.ts';
 import type { Case } from './collect.ts';
 
@@ -16,7 +16,7 @@ const SAME_MUSIC = 0.85;
 export function judge(
   span: MatchedSpan,
   query: Case,
-  stored: ReadonlyMap<string, SegmentVectors>,
+  stored: ReadonlyMap<string, QuantisedVectors>,
   hopSeconds: number,
 ): Judgement {
   if (span.referenceId !== query.track && query.track && isVersion(span.referenceId, query.track))
@@ -42,7 +42,7 @@ const originalOf = (id: string): string => id.replace(/[-_]f(ast)?(?=\.\w+$)/i, 
 const SHARED_SAMPLE = /(MarineBacktheAttack|MarineUrbanWarfare)\.ogg$/;
 
 function soundsTheSame(
-  { segments, vectors }: SegmentVectors,
+  { segments, vectors }: QuantisedVectors,
   from: number,
   to: number,
   shift: number,
@@ -56,5 +56,5 @@ function soundsTheSame(
     for (let d = 0; d < dimension; d++) sum += vectors[a * dimension + d]! * vectors[b * dimension + d]!;
     count++;
   }
-  return count > 0 && sum / count >= SAME_MUSIC;
+  return count > 0 && sum / count >= SAME_MUSIC * QUANTISED_ONE ** 2;
 }

@@ -4,7 +4,7 @@ import { embedWindow } from '../steps/embed-window.ts';
 import { forEachConcurrently } from '../steps/pool.ts';
 import { type PcmWindow, windowsOf } from '../steps/windows.ts';
 import type { ScanDependencies, ScanRun } from './dependencies.ts';
-import { encodeWindow, joinWindows, type WindowRecord } from './window-record.ts';
+import { encodeWindow, type HeardWindow, joinWindows, type WindowRecord } from './window-record.ts';
 
 /** What was heard of an upload. */
 export interface Heard extends WindowRecord {
@@ -65,21 +65,20 @@ export async function listen(
     });
     await scans.putWindow(scanId, END, Buffer.from(JSON.stringify(stored.end)));
   }
-  return { ...joinWindows(inOrder(stored.windows), embedder.model.dimension), ...stored.end };
+  return { ...joinWindows(inOrder(stored.windows)), ...stored.end };
 }
 
 /** What was stored before the upload broke off; for a verdict on a file that cannot be read to its end. */
 export async function heardSoFar(scanId: string, deps: ScanDependencies): Promise<Heard> {
-  const { model } = deps.embedder;
   const { windows } = await storedWindows(scanId, deps);
-  const joined = joinWindows(inOrder(windows), model.dimension);
-  const grid = new SegmentGrid(model);
+  const joined = joinWindows(inOrder(windows));
+  const grid = new SegmentGrid(deps.embedder.model);
   const last = joined.segments.at(-1);
   const durationMs = last === undefined ? 0 : grid.startMs(last) + grid.segmentMs;
   return { ...joined, durationMs, truncated: true };
 }
 
-async function searchWindow(window: PcmWindow, deps: ScanDependencies): Promise<WindowRecord> {
+async function searchWindow(window: PcmWindow, deps: ScanDependencies): Promise<HeardWindow> {
   const { segments, vectors } = await embedWindow(window, deps.embedder);
   const hits = segments.length === 0 ? [] : await deps.catalogue.search(vectors, deps.settings.neighbours);
   return { segments, vectors, hits, undecodable: window.undecodable };

@@ -1,10 +1,10 @@
-import { align, type MatchedSpan, proposeReferences } from '../core/alignment/index.ts';
+import { align, type MatchedSpan, promising, propose } from '../core/alignment/index.ts';
 import { calibrationOf } from '../core/confidence.ts';
 import type { MatchSpan } from '../core/detection.ts';
 import type { Reference } from '../core/reference.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
+import { type QuantisedVectors, quantise } from '../core/segments.ts';
 import { withoutExcluded } from '../core/span.ts';
-import type { SegmentVectors } from '../ports/catalogue.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import type { Heard } from './listen.ts';
 
@@ -21,13 +21,15 @@ export interface Match {
 export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<Match[]> {
   const { model } = deps.embedder;
   const grid = new SegmentGrid(model);
-  const proposed = await deps.references.getMany(proposeReferences(heard, grid));
+  const proposals = propose(heard, grid);
+  const proposed = await deps.references.getMany(promising(proposals, heard, grid));
   const active = [...proposed.values()].filter((reference) => reference.state === 'active');
-  const stored = new Map<string, SegmentVectors>();
+  const stored = new Map<string, QuantisedVectors>();
   for (const { referenceId } of active) {
-    stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
+    const { segments, vectors } = await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff);
+    stored.set(referenceId, { segments, vectors: quantise(vectors) });
   }
-  const spans = align(heard, stored, grid, calibrationOf(model));
+  const spans = align(heard, proposals, stored, grid, calibrationOf(model));
 
   return active
     .map((reference) => ({

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ModelManifest } from '../../functions/core/model.ts';
-import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
+import { type Hit, quantise, type SegmentVectors } from '../../functions/core/segments.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Log } from '../../functions/ports/log.ts';
 import {
@@ -23,7 +23,6 @@ import {
   decodeRuns,
   encodeBlock,
   normaliseRows,
-  quantise,
   ROWS_PER_BLOCK,
   restore,
 } from '../store/block.ts';

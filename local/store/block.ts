@@ -51,10 +51,6 @@ const damaged = (what: string, cause?: unknown) =>
     cause,
   });
 
-export function quantise(vectors: Float32Array): Int8Array<ArrayBuffer> {
-  return Int8Array.from(vectors, (x) => Math.round(x * 127));
-}
-
 /** Back to vectors of length 1. */
 export function restore({ segments, vectors }: Block, dimension: number): SegmentVectors {
   const restored = Float32Array.from(vectors);

@@ -1,6 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { align, type MatchedSpan, proposeReferences } from '../../functions/core/alignment/index.ts';
+import {
+  align,
+  type MatchedSpan,
+  promising,
+  propose,
+  type UploadSegments,
+} from '../../functions/core/alignment/index.ts';
 import { Calibration } from '../../functions/core/confidence.ts';
+import {
+  type Hit,
+  hitColumns,
+  type QuantisedVectors,
+  quantise,
+  type SegmentVectors,
+} from '../../functions/core/segments.ts';
 import {
   compose,
   ExactCatalogue,
@@ -23,12 +36,27 @@ music.forEach((piece, i) => {
   catalogue.add(`ref-${i}`, embed(piece));
 });
 
+const quantised = ({ segments, vectors }: SegmentVectors): QuantisedVectors => ({
+  segments,
+  vectors: quantise(vectors),
+});
+
+const withHits = (segments: SegmentVectors, hits: Hit[][]): UploadSegments => ({
+  ...quantised(segments),
+  hits: hitColumns(hits),
+});
+
 /** What the scan does: search, propose, fetch, align. */
 function match(upload: Music, from = catalogue, calibration = DEFAULTS): MatchedSpan[] {
   const segments = embed(upload);
-  const heard = { ...segments, hits: from.search(segments.vectors, NEIGHBOURS) };
-  const stored = new Map(proposeReferences(heard, GRID).map((id) => [id, from.references.get(id)!]));
-  return align(heard, stored, GRID, calibration);
+  return matchFound(withHits(segments, from.search(segments.vectors, NEIGHBOURS)), from, calibration);
+}
+
+function matchFound(heard: UploadSegments, from = catalogue, calibration = DEFAULTS): MatchedSpan[] {
+  const proposals = propose(heard, GRID);
+  const ids = promising(proposals, heard, GRID);
+  const stored = new Map(ids.map((id) => [id, quantised(from.references.get(id)!)]));
+  return align(heard, proposals, stored, GRID, calibration);
 }
 
 /** How far the span's end points lie from the truth, ms; the truth maps upload time to reference time. */
@@ -254,9 +282,9 @@ describe('silence', () => {
     };
     const sparse = new ExactCatalogue().add('sparse', everySecondSilent(embed(music[0]!)));
     const heard = everySecondSilent(embed(excerpt(music[0]!, 10, 40)));
-    const upload = { ...heard, hits: sparse.search(heard.vectors, NEIGHBOURS) };
+    const upload = withHits(heard, sparse.search(heard.vectors, NEIGHBOURS));
 
-    const spans = align(upload, sparse.references, GRID, DEFAULTS);
+    const spans = matchFound(upload, sparse);
 
     expect(spans).toHaveLength(1);
     expect(spans[0]!.uploadEndMs - spans[0]!.uploadStartMs).toBeGreaterThan(33_000);
@@ -279,16 +307,10 @@ describe('cost', () => {
             },
       ),
     );
-    const upload = { ...long, hits };
+    const upload = withHits(long, hits);
 
     const before = process.cpuUsage();
-    const ids = proposeReferences(upload, GRID);
-    const spans = align(
-      upload,
-      new Map(ids.map((id) => [id, catalogue.references.get(id)!])),
-      GRID,
-      DEFAULTS,
-    );
+    const spans = matchFound(upload);
     const { user } = process.cpuUsage(before);
 
     expect(spans.length).toBeGreaterThanOrEqual(60);

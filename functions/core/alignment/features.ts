@@ -1,47 +1,21 @@
 import type { Features } from '../confidence.ts';
 import type { SegmentGrid } from '../segment-grid.ts';
+import type { Places } from './places.ts';
 import type { Similarity } from './similarity.ts';
 import type { Trace } from './trace.ts';
 
 /** Which of the other references stands for chance: the best few may be other copies of the same music. */
 const RIVAL = 3;
-/** Upload segments per place at which references are compared. */
-const PLACE = 10;
 /** Parallel lines to compare with, in segments off the line: near enough for the same passage. */
 const OFF_THE_LINE = [-24, -17, -11, -7, 7, 11, 17, 24];
 const SAMPLED_STEPS = 40;
 const TEN_SECONDS_MS = 10_000;
 
-/** The best score of every reference, place by place of the upload. */
-export class Field {
-  private readonly places = new Map<number, Map<string, number>>();
-
-  constructor(traces: readonly Trace[]) {
-    for (const { reference, steps, from, to, score } of traces) {
-      const first = Math.floor(steps[from]!.upload / PLACE);
-      const last = Math.floor(steps[to]!.upload / PLACE);
-      for (let place = first; place <= last; place++) {
-        const scores = this.places.get(place) ?? new Map<string, number>();
-        scores.set(reference.id, Math.max(score, scores.get(reference.id) ?? 0));
-        this.places.set(place, scores);
-      }
-    }
-  }
-
-  /** What the `RIVAL`th best other reference reaches in the middle of a trace. */
-  at({ reference, steps, from, to }: Trace): number {
-    const middle = (steps[from]!.upload + steps[to]!.upload) / 2;
-    const scores = this.places.get(Math.floor(middle / PLACE)) ?? new Map<string, number>();
-    const others = [...scores].filter(([id]) => id !== reference.id).map(([, score]) => score);
-    return others.sort((a, b) => b - a)[RIVAL - 1] ?? 0;
-  }
-}
-
 export function featuresOf(
   traces: readonly Trace[],
   score: number,
   heardSegments: number,
-  field: Field,
+  all: Places,
   similarity: Similarity,
   grid: SegmentGrid,
 ): Features {
@@ -49,13 +23,23 @@ export function featuresOf(
   const best = traces.reduce((a, b) => (b.score > a.score ? b : a));
   return {
     score,
-    field: field.at(best),
+    field: fieldAround(best, all),
     contrast: contrastOf(best, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
     seconds: (steps.length * grid.hopMs) / 1000,
     explained: Math.min(1, steps.length / Math.min(heardSegments, TEN_SECONDS_MS / grid.hopMs)),
     speed: best.line.slope,
   };
+}
+
+/** What the `RIVAL`th best other reference reaches in the middle of a trace. */
+function fieldAround({ reference, steps, from, to }: Trace, all: Places): number {
+  const scores = new Map<string, number>();
+  for (const other of all.at((steps[from]!.upload + steps[to]!.upload) / 2)) {
+    if (other.reference === reference) continue;
+    scores.set(other.reference.id, Math.max(other.score, scores.get(other.reference.id) ?? 0));
+  }
+  return [...scores.values()].sort((a, b) => b - a)[RIVAL - 1] ?? 0;
 }
 
 /** Held notes and drum loops are as similar a few seconds off the line as on it; a true match is not. */

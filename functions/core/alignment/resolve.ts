@@ -1,3 +1,4 @@
+import { Places } from './places.ts';
 import type { Trace } from './trace.ts';
 
 /** Traces of one reference that belong together: pieces with something cut out or talked over between them. */
@@ -35,29 +36,41 @@ const endOf = ({ steps, to }: Trace) => steps[to]!.upload + 1;
  * right, and the best is reported. Lines of different references do not compete: two albums may hold the same music.
  */
 export function withoutAliases(traces: readonly Trace[]): Trace[] {
-  const kept = new Map<string, Trace[]>();
-  for (const trace of [...traces].sort((a, b) => worth(b) - worth(a))) {
-    const better = kept.get(trace.reference.id) ?? [];
-    const explained = better.reduce((sum, other) => sum + overlap(trace, other), 0);
-    if (explained > SAME_STRETCH * (endOf(trace) - startOf(trace))) continue;
-    kept.set(trace.reference.id, [...better, trace]);
-  }
-  return [...kept.values()].flat();
+  const better = new Places();
+  return [...traces]
+    .sort((a, b) => worth(b) - worth(a))
+    .filter((trace) => {
+      let explained = 0;
+      for (const other of better.along(trace)) {
+        if (other.reference === trace.reference) explained += overlap(trace, other);
+      }
+      if (explained > SAME_STRETCH * (endOf(trace) - startOf(trace))) return false;
+      better.add(trace);
+      return true;
+    });
 }
 
 /** Joins pieces of one reference that follow each other on nearly the same line. */
 export function chain(traces: readonly Trace[]): Chain[] {
+  const chains: Chain[] = [];
   const open = new Map<string, Chain[]>();
   for (const trace of [...traces].sort((a, b) => startOf(a) - startOf(b))) {
-    const chains = open.get(trace.reference.id) ?? [];
-    const before = chains.find(({ traces }) => follows(trace, traces.at(-1)!));
+    const near = (open.get(trace.reference.id) ?? []).filter(
+      ({ traces }) => startOf(trace) - endOf(traces.at(-1)!) <= LONGEST_TALK,
+    );
+    const before = near.find(({ traces }) => follows(trace, traces.at(-1)!));
     if (before) {
       const fresh = 1 - overlap(trace, before.traces.at(-1)!) / (endOf(trace) - startOf(trace));
       before.traces.push(trace);
       before.score += Math.max(0, fresh * trace.score - LINK_COST);
-    } else open.set(trace.reference.id, [...chains, { traces: [trace], score: trace.score }]);
+    } else {
+      const chain = { traces: [trace], score: trace.score };
+      chains.push(chain);
+      near.push(chain);
+    }
+    open.set(trace.reference.id, near);
   }
-  return [...open.values()].flat();
+  return chains;
 }
 
 function follows(next: Trace, previous: Trace): boolean {

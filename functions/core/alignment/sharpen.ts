@@ -11,6 +11,9 @@ const NEARLY_ONE = 0.06;
 /**
  * Moves a voted line to where the stored vectors agree with it most: the evidence of all segments of the block is
  * stacked along each neighbouring line, so that even a line whose single segments are lost in noise comes out.
+ *
+ * @param still leaves the line where it was voted
+ * @returns the line, and the row that says most for it; -1 where none says anything
  */
 export function sharpen(
   line: Line,
@@ -19,7 +22,8 @@ export function sharpen(
   segments: Uint32Array,
   reference: StoredReference,
   similarity: Similarity,
-): Line {
+  still = false,
+): { line: Line; seed: number } {
   const width = 2 * REACH + 1;
   const evidence = new Float32Array((toRow - fromRow) * width);
   for (let row = fromRow; row < toRow; row++) {
@@ -32,26 +36,29 @@ export function sharpen(
     }
   }
 
-  let best = line;
-  let bestSum = Number.NEGATIVE_INFINITY;
-  const slopes = SLOPE_CHANGES.map((change) => line.slope + change);
-  if (Math.abs(line.slope - 1) <= NEARLY_ONE) slopes.unshift(1);
+  let best = { line, sum: Number.NEGATIVE_INFINITY, seed: -1 };
+  const slopes = still ? [line.slope] : SLOPE_CHANGES.map((change) => line.slope + change);
+  if (!still && Math.abs(line.slope - 1) <= NEARLY_ONE) slopes.unshift(1);
   for (const slope of slopes) {
-    for (const shift of SHIFTS) {
+    for (const shift of still ? [0] : SHIFTS) {
       const candidate = { ...line, position: line.position + shift, slope };
       let sum = 0;
+      let seed = -1;
+      let most = 0;
       for (let row = fromRow; row < toRow; row++) {
         const upload = segments[row]!;
         const x = positionAt(candidate, upload) - Math.round(positionAt(line, upload)) + REACH;
         const left = Math.floor(x);
         if (left < 0 || left + 1 >= width) continue;
         const at = (row - fromRow) * width + left;
-        sum += evidence[at]! + (x - left) * (evidence[at + 1]! - evidence[at]!);
+        const says = evidence[at]! + (x - left) * (evidence[at + 1]! - evidence[at]!);
+        sum += says;
+        if (says > most) {
+          most = says;
+          seed = row;
+        }
       }
-      if (sum > bestSum + 1e-6) {
-        best = candidate;
-        bestSum = sum;
-      }
+      if (sum > best.sum + 1e-6) best = { line: candidate, sum, seed };
     }
   }
   return best;

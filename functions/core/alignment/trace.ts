@@ -42,6 +42,8 @@ const CORRECTION = 0.08;
 const ROUNDS = 3;
 /** Which share of a match's segments may be heard; of no match every one is heard for certain. */
 const SHARES_HEARD = [0.97, 0.85, 0.7, 0.5];
+/** Steps beyond either end that are kept. */
+const SURROUNDINGS = 2;
 /** No single segment decides, nats. */
 const MOST_GAIN = 3;
 
@@ -67,7 +69,13 @@ export function traceLine(
     if (again.score < trace.score) break;
     trace = again;
   }
-  return trace;
+  return withoutSurroundings(trace);
+}
+
+/** Keeps of the surroundings what tells where the ends are: a long upload has tens of thousands of traces. */
+function withoutSurroundings({ steps, from, to, ...trace }: Trace): Trace {
+  const first = Math.max(0, from - SURROUNDINGS);
+  return { ...trace, steps: steps.slice(first, to + SURROUNDINGS + 1), from: from - first, to: to - first };
 }
 
 /** The measured points of the matching stretch. */

@@ -1,5 +1,5 @@
 import type { SegmentGrid } from '../segment-grid.ts';
-import type { Hit } from '../segments.ts';
+import type { HitColumns } from '../segments.ts';
 import type { Line } from './line.ts';
 
 /** A line that hits of one reference agree on, within one block of the upload. */
@@ -50,7 +50,7 @@ const APART = 3;
  * each slope, for the place where its line crosses the middle of the block.
  */
 export function proposeLines(
-  upload: { segments: Uint32Array; hits: readonly (readonly Hit[])[] },
+  upload: { segments: Uint32Array; hits: HitColumns },
   grid: SegmentGrid,
   scales = SCALES,
 ): Proposal[] {
@@ -65,7 +65,7 @@ export function proposeLines(
 function proposeAt(
   { blockMs, slopes }: Scale,
   segments: Uint32Array,
-  hits: readonly (readonly Hit[])[],
+  hits: HitColumns,
   background: Float32Array,
   grid: SegmentGrid,
   most: number,
@@ -92,62 +92,83 @@ function proposeAt(
  * The cosine that chance reaches, per upload row: that of its last hit. Where even the last hit is a true one (loops,
  * many copies), what is usual in this upload stands in.
  */
-function backgroundOf(hits: readonly (readonly Hit[])[]): Float32Array {
-  const last = Float32Array.from(hits, (row) => row.at(-1)?.similarity ?? 0);
+function backgroundOf({ starts, similarity }: HitColumns): Float32Array {
+  const last = Float32Array.from(starts.subarray(1), (end, row) =>
+    end > starts[row]! ? similarity[end - 1]! : 0,
+  );
   const usual = last.toSorted()[Math.floor(last.length / 4)] ?? 0;
   return last.map((similarity) => Math.min(similarity, usual) - 0.01);
 }
 
 /** One reference's hits in a block, as columns. */
 interface BlockHits {
-  referenceId: string;
+  reference: number;
   upload: number[];
   segment: number[];
   weight: number[];
-  total: number;
+  /** What a line through all of them could get: the best weight of each upload segment. */
+  most: number;
 }
 
 function linesOfBlock(
   segments: Uint32Array,
-  hits: readonly (readonly Hit[])[],
+  hits: HitColumns,
   background: Float32Array,
   fromRow: number,
   toRow: number,
   slopes: readonly number[],
   most: number,
 ): Proposal[] {
-  const byReference = new Map<string, BlockHits>();
+  const middle = (segments[fromRow]! + segments[toRow - 1]!) / 2;
+  let lines: (Peak & { reference: number })[] = [];
+  // What is enough to be kept.
+  let bar = 0;
+  const groups = byReference(segments, hits, background, fromRow, toRow).sort((a, b) => b.most - a.most);
+  for (const group of groups.slice(0, REFERENCES_PER_BLOCK)) {
+    if (group.most < bar) break;
+    const peaks = strongestLines(group, middle, slopes);
+    lines = [...lines, ...peaks.map((peak) => ({ ...peak, reference: group.reference }))]
+      .sort((a, b) => b.votes - a.votes)
+      .slice(0, most);
+    bar = Math.max(LEAST_SHARE * lines[0]!.votes, lines[most - 1]?.votes ?? 0);
+  }
+  return lines
+    .filter(({ votes }) => votes >= bar)
+    .map(({ reference, votes, position, slope }) => ({
+      referenceId: hits.referenceIds[reference]!,
+      line: { upload: middle, position, slope },
+      fromRow,
+      toRow,
+      votes: votes / Math.sqrt(toRow - fromRow),
+    }));
+}
+
+/** The hits of a block above the background, reference by reference. */
+function byReference(
+  segments: Uint32Array,
+  { starts, reference, segment, similarity }: HitColumns,
+  background: Float32Array,
+  fromRow: number,
+  toRow: number,
+): BlockHits[] {
+  const groups = new Map<number, BlockHits>();
   for (let row = fromRow; row < toRow; row++) {
-    for (const { referenceId, segment, similarity } of hits[row]!) {
-      const weight = similarity - background[row]!;
-      if (weight <= 0) continue;
-      let group = byReference.get(referenceId);
+    const upload = segments[row]!;
+    for (let i = starts[row]!; i < starts[row + 1]!; i++) {
+      const weight = similarity[i]! - background[row]!;
+      if (weight <= 0) break;
+      let group = groups.get(reference[i]!);
       if (!group) {
-        group = { referenceId, upload: [], segment: [], weight: [], total: 0 };
-        byReference.set(referenceId, group);
+        group = { reference: reference[i]!, upload: [], segment: [], weight: [], most: 0 };
+        groups.set(reference[i]!, group);
       }
-      group.upload.push(segments[row]!);
-      group.segment.push(segment);
+      if (group.upload.at(-1) !== upload) group.most += weight;
+      group.upload.push(upload);
+      group.segment.push(segment[i]!);
       group.weight.push(weight);
-      group.total += weight;
     }
   }
-  const middle = (segments[fromRow]! + segments[toRow - 1]!) / 2;
-  const lines = [...byReference.values()]
-    .sort((a, b) => b.total - a.total)
-    .slice(0, REFERENCES_PER_BLOCK)
-    .flatMap((group) =>
-      strongestLines(group, middle, slopes).map(({ votes, position, slope }) => ({
-        referenceId: group.referenceId,
-        line: { upload: middle, position, slope },
-        fromRow,
-        toRow,
-        votes: votes / Math.sqrt(toRow - fromRow),
-      })),
-    )
-    .sort((a, b) => b.votes - a.votes)
-    .slice(0, most);
-  return lines.filter(({ votes }) => votes >= LEAST_SHARE * lines[0]!.votes);
+  return [...groups.values()];
 }
 
 interface Peak {
