@@ -14,7 +14,7 @@ export interface Neighbours {
 /**
  * HNSW with few links, searched a little wider. Measured on 123,000 embeddings of music and queries that were distorted:
  * 98.5 % of the true ten nearest are found, the nearest one in 99.1 %, at 40 bytes a segment. Twelve links find 99.5 %
- * for 55 bytes. `bench/catalogue.ts` prints time and size.
+ * for 55 bytes. `bench/catalogue/local.ts` prints time and size.
  */
 const LINKS = 8;
 const BUILD_WIDTH = 128;

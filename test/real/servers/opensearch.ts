@@ -4,6 +4,18 @@ import { join } from 'node:path';
 import { findJava, installOpenSearch } from './install.ts';
 import { freePort, nobody, ServerProcess } from './process.ts';
 
+export interface OpenSearchServerOptions {
+  heapMb?: number;
+  /** For tests, the server should be there soon; for benches, it should be as fast as it is in production. */
+  optimise?: 'start' | 'speed';
+}
+
+/** Tests are over before an optimising compiler pays: half the start. (Without it the vector module is a brake.) */
+const COMPILER = {
+  start: ['-XX:TieredStopAtLevel=1'],
+  speed: ['--add-modules=jdk.incubator.vector'],
+} as const;
+
 /** The genuine server with its k-NN plugin: one node, its own data, on 127.0.0.1. Can be stopped and started again. */
 export class OpenSearchServer {
   readonly url: string;
@@ -20,7 +32,10 @@ export class OpenSearchServer {
     this.#process = this.#spawn();
   }
 
-  static async start(): Promise<OpenSearchServer> {
+  static async start({
+    heapMb = 512,
+    optimise = 'start',
+  }: OpenSearchServerOptions = {}): Promise<OpenSearchServer> {
     const [java, home] = await Promise.all([findJava(), installOpenSearch()]);
     const [http, transport] = [await freePort(), await freePort()];
     const folder = await mkdtemp(join(tmpdir(), 'refrain-opensearch-'));
@@ -30,8 +45,8 @@ export class OpenSearchServer {
     )!;
     // java itself: the shipped launcher starts three JVMs in turn and takes 20-30 s.
     const args = [
-      // Tests are over before an optimising compiler pays: half the start. (Without it the vector module is a brake.)
-      ...['-Xms512m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:-UsePerfData', '-XX:TieredStopAtLevel=1'],
+      ...[`-Xms${heapMb}m`, `-Xmx${heapMb}m`, '-XX:+UseSerialGC', '-XX:-UsePerfData'],
+      ...COMPILER[optimise],
       '--enable-native-access=ALL-UNNAMED',
       ...[`-Djava.io.tmpdir=${folder}`, `-Djna.tmpdir=${folder}`],
       ...[`-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${config}`],
@@ -46,6 +61,15 @@ export class OpenSearchServer {
       throw error;
     }
     return server;
+  }
+
+  /** The process that runs now. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get output(): string {
+    return this.#process.output;
   }
 
   /** Ends the server and keeps its data. */

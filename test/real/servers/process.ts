@@ -32,6 +32,11 @@ export class ServerProcess {
     return this.#child.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** setpriv becomes the server, so this is the server's own. */
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   /** The last 20,000 characters of what the server wrote. */
   get output(): string {
     return this.#output;

@@ -1,6 +1,6 @@
 /**
  * The local catalogue at the size of a small label: how long it takes to fill, what it weighs, how fast and how well
- * it finds. `node bench/catalogue.ts [hours]`
+ * it finds. `node bench/catalogue/local.ts [hours]`
  *
  * The vectors are drawn, not heard: tracks of seven minutes at most, each with a style, six motifs that come back, and a
  * slow walk, which makes neighbourhoods like those of music but harder ones (all 128 dimensions carry noise).
@@ -8,8 +8,8 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openStore } from '../local/adapters/store.ts';
-import { searchExactly } from '../local/store/shard.ts';
+import { openStore } from '../../local/adapters/store.ts';
+import { searchExactly } from '../../local/store/shard.ts';
 
 const HOURS = Number(process.argv[2] ?? 31);
 const DIMENSION = 128;
