@@ -29,6 +29,9 @@ export const FUNCTIONS = {
   embed: { timeoutSeconds: 60, memoryMb: 1769, scratchMb: 512 },
 } as const;
 
+/** The model folder that is deployed, and that the command line takes by default. */
+export const MODEL = 'refrain-fp-1';
+
 /** One constant, because zip functions, their layer and the image must agree on it. */
 export const ARCHITECTURE = 'arm64';
 

@@ -1,6 +1,7 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { MODEL } from '../functions/constants.ts';
 import { buildMediaLayer } from '../layers/media/build.ts';
 
 /** Folders that are ready to become Lambda assets. */
@@ -13,7 +14,6 @@ export interface Bundles {
 }
 
 const ROOT = join(import.meta.dirname, '..');
-const MODEL = 'refrain-fp-1';
 
 /** Where Lambda unpacks the media layer. */
 const LAYER = '/opt/nodejs/node_modules';

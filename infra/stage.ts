@@ -45,6 +45,9 @@ export interface Stage extends StageSettings {
   name: string;
 }
 
+/** How logs, metrics and stacks of a stage are named; `--stack` of the command line takes it. */
+export const serviceOf = ({ name }: Pick<Stage, 'name'>): string => `refrain-${name}`;
+
 /** @throws Error that names every fault of the stage's settings */
 export function readStage(name: string, stages: unknown): Stage {
   const known = z.record(z.string(), z.unknown()).parse(stages ?? {});

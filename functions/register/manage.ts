@@ -85,7 +85,7 @@ export async function deleteReference(
   deps: {
     references: ReferenceStore;
     /** Those of all models: while a new model comes in, a reference is in two. */
-    catalogues: readonly Catalogue[];
+    catalogues: readonly Pick<Catalogue, 'remove'>[];
     events: EventBus;
     clock: Clock;
   },

@@ -1,4 +1,4 @@
-import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
 import {
   EbsDeviceVolumeType,
   GatewayVpcEndpointAwsService,
@@ -112,6 +112,12 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
       ...(settings.dataNodes < 2 && { 'AwsSolutions-OS7': 'A development stage lives in one zone.' }),
     });
     this.endpoint = `https://${this.domain.domainEndpoint}`;
+
+    // What runs by the hour, for whoever asks what the deployment costs.
+    new CfnOutput(this, 'catalogueDataNodeType', { value: settings.dataNodeType });
+    new CfnOutput(this, 'catalogueDataNodes', { value: String(settings.dataNodes) });
+    new CfnOutput(this, 'catalogueVolumeGiB', { value: String(settings.volumeGiB) });
+    new CfnOutput(this, 'catalogueDedicatedMasters', { value: String(settings.dedicatedMasters) });
   }
 
   /** Reading, writing and deleting in the indexes of the catalogue: nothing of the cluster itself. */

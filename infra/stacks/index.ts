@@ -1,6 +1,6 @@
 import type { App, StackProps } from 'aws-cdk-lib';
 import type { Bundles } from '../bundle.ts';
-import type { Stage } from '../stage.ts';
+import { type Stage, serviceOf } from '../stage.ts';
 import { CatalogueStack, externalCatalogue } from './catalogue-stack.ts';
 import { MonitoringStack } from './monitoring-stack.ts';
 import { PipelineStack } from './pipeline-stack.ts';
@@ -10,7 +10,7 @@ import { StorageStack } from './storage-stack.ts';
 /** The whole of Refrain in one account: five stacks, each depending only on those above it. */
 export function createStacks(app: App, stage: Stage, bundles: Bundles) {
   const named = (name: string, description: string): [string, StackProps] => [
-    `refrain-${stage.name}-${name}`,
+    `${serviceOf(stage)}-${name}`,
     { description: `Refrain: ${description}`, terminationProtection: stage.removal === 'retain' },
   ];
   const [storageId, storageProps] = named('storage', 'buckets, request queues, records and keys');

@@ -19,7 +19,7 @@ import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { METRICS } from '../../functions/constants.ts';
 import { ALARMS, type AlarmName, runbookLink } from '../alarms.ts';
-import type { Stage } from '../stage.ts';
+import { type Stage, serviceOf } from '../stage.ts';
 import type { CatalogueAccess } from './catalogue-stack.ts';
 import type { PipelineStack } from './pipeline-stack.ts';
 import type { ReviewStack } from './review-stack.ts';
@@ -154,7 +154,7 @@ function domainMetric(name: keyof typeof METRICS.names, stage: Stage): Metric {
   return new Metric({
     namespace: METRICS.namespace,
     metricName: METRICS.names[name],
-    dimensionsMap: { stage: stage.name },
+    dimensionsMap: { service: serviceOf(stage) },
     statistic: 'sum',
     period: FIVE_MINUTES,
   });

@@ -20,10 +20,10 @@ import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Bucket, CfnBucket } from 'aws-cdk-lib/aws-s3';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { ARCHITECTURE, FUNCTIONS } from '../../functions/constants.ts';
+import { ARCHITECTURE, FUNCTIONS, MODEL } from '../../functions/constants.ts';
 import { acknowledge, acknowledgeResource } from '../acknowledge.ts';
 import type { Bundles } from '../bundle.ts';
-import type { Stage } from '../stage.ts';
+import { type Stage, serviceOf } from '../stage.ts';
 import type { CatalogueAccess } from './catalogue-stack.ts';
 import type { ReviewStack } from './review-stack.ts';
 import type { StorageStack } from './storage-stack.ts';
@@ -50,6 +50,8 @@ export class PipelineStack extends Stack {
       compatibleRuntimes: [Runtime.NODEJS_24_X],
     });
     const environment = {
+      // Every metric of ours carries it, so that two stages in one account stay apart.
+      POWERTOOLS_SERVICE_NAME: serviceOf(stage),
       REFRAIN_REFERENCES_TABLE: storage.tables.references.tableName,
       REFRAIN_SCANS_TABLE: storage.tables.scans.tableName,
       REFRAIN_CASES_TABLE: storage.tables.cases.tableName,
@@ -99,6 +101,8 @@ export class PipelineStack extends Stack {
     }
     allow(register, OBJECTS.read, [inside(storage.references)]);
     allow(register, [...RECORDS.read, ...RECORDS.write], tablesOf(storage.tables.references));
+    // A rebuild of the catalogue asks for what must be heard again.
+    allow(register, ['sqs:SendMessage'], [storage.registerRequests.queueArn]);
     for (const caller of [scan, backfill, register]) {
       allow(caller, ['lambda:InvokeFunction'], [embed.functionArn]);
       allow(caller, ['events:PutEvents'], [review.bus.eventBusArn]);
@@ -116,6 +120,7 @@ export class PipelineStack extends Stack {
     for (const [name, { functionName }] of Object.entries(this.functions)) {
       new CfnOutput(this, `${name}FunctionName`, { value: functionName });
     }
+    new CfnOutput(this, 'modelId', { value: MODEL });
   }
 
   /** One message per run: a long upload must not take its neighbours' time. */

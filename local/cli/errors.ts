@@ -26,8 +26,26 @@ export function sentenceOf(error: unknown): string {
   const { code, path } = (error ?? {}) as { code?: unknown; path?: unknown };
   const known = typeof code === 'string' ? SYSTEM[code] : undefined;
   if (known) return typeof path === 'string' ? `${safe(path)}: ${known}` : known;
+  const aws = awsSentence(error);
+  if (aws !== undefined) return aws;
   const message = error instanceof Error ? error.message : String(error);
   return `unexpected: ${safeLines(message)} (this is a fault of Refrain; REFRAIN_DEBUG=1 shows where)`;
+}
+
+/** What the AWS SDK throws, told by its shape: it is loaded only where it is needed. */
+function awsSentence(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { name, message } = error;
+  if (name === 'CredentialsProviderError' || name === 'TokenProviderError') {
+    return (
+      'there are no AWS credentials: log in (aws sso login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and ' +
+      `AWS_SECRET_ACCESS_KEY (the SDK says: ${safe(message)})`
+    );
+  }
+  const { code, $metadata } = error as { code?: unknown; $metadata?: { httpStatusCode?: number } };
+  if ($metadata === undefined) return undefined;
+  if ($metadata.httpStatusCode !== undefined) return `AWS refused it: ${safe(message)} (${name})`;
+  return `AWS cannot be reached: ${safe(message || String(code ?? name))}`;
 }
 
 /** Our own messages may have several lines, but bring foreign text along. */

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { sentenceOf } from './errors.ts';
 import { EXIT } from './exit.ts';
 import { safe } from './render/text.ts';
+import { addAws } from './verbs/aws/index.ts';
 import { addCases, addDecide } from './verbs/cases.ts';
 import { addPlan } from './verbs/plan.ts';
 import { addPolicy } from './verbs/policy.ts';
@@ -38,6 +39,13 @@ function createProgram(): Command {
         .env('REFRAIN_STORE')
         .default('.refrain'),
     )
+    .addOption(
+      new Option('--stack <name>', 'a deployment in AWS instead of the store, such as refrain-prod').env(
+        'REFRAIN_STACK',
+      ),
+    )
+    .option('--region <name>', 'its region (default: as the AWS SDK finds it)')
+    .option('--profile <name>', 'its credentials, from the AWS configuration files (default: likewise)')
     .option('--jsonl', 'for machines: a JSON line per result on stdout, words only on stderr')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('See "refrain --help" for what there is.')
@@ -54,6 +62,7 @@ Examples:
   $ refrain scan upload.mp4                 say where they occur in an upload
   $ refrain watch uploads/                  scan what lands in a folder
   $ refrain cases                           what moderators should look at
+  $ refrain cases --stack refrain-prod      the same of a deployment in AWS
 
 "refrain VERB --help" says more. Exit code: 0 clear, 3 flagged, 1 error, 2 wrong usage.`,
     );
@@ -68,6 +77,7 @@ Examples:
     addPolicy,
     addQueue,
     addPlan,
+    addAws,
   ]) {
     add(program);
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { StackAddress } from '../../functions/adapters/aws/deployment.ts';
 import { sentenceOf, UsageError } from './errors.ts';
 import { EXIT } from './exit.ts';
 import { Terminal } from './terminal.ts';
@@ -7,6 +8,8 @@ import { Terminal } from './terminal.ts';
 export interface Session {
   terminal: Terminal;
   storeDir: string;
+  /** The deployment in AWS that stands in for the store. */
+  stack?: StackAddress;
   /** Aborted by Ctrl-C (SIGINT), SIGTERM and SIGHUP. */
   signal: AbortSignal;
 }
@@ -26,11 +29,12 @@ export function action<Args extends unknown[]>(verb: Verb<Args>) {
   return async (...all: unknown[]): Promise<void> => {
     const command = all.pop() as Command;
     all.pop(); // the command's own options; those that stand before the verb count as well
-    const options = command.optsWithGlobals<{ store: string; jsonl?: boolean }>();
+    const options = command.optsWithGlobals<GlobalOptions>();
     const terminal = new Terminal(options.jsonl === true);
     const interrupt = listenForInterrupt();
     const session: Session = { terminal, storeDir: options.store, signal: interrupt.signal };
     try {
+      if (options.stack !== undefined) session.stack = stackAddress(options);
       if (options.store.trim() === '') throw new UsageError('--store (or REFRAIN_STORE) must name a folder');
       process.exitCode = (await verb(session, ...([...all, options] as unknown as Args))) ?? EXIT.ok;
     } catch (error) {
@@ -42,6 +46,31 @@ export function action<Args extends unknown[]>(verb: Verb<Args>) {
   };
 }
 
+interface GlobalOptions {
+  store: string;
+  jsonl?: boolean;
+  stack?: string;
+  region?: string;
+  profile?: string;
+}
+
+/** What is not said here, the AWS SDK finds by itself: region, credentials, and another endpoint than AWS's own. */
+function stackAddress({ stack = '', region, profile }: GlobalOptions): StackAddress {
+  if (stack.trim() === '') throw new UsageError('--stack (or REFRAIN_STACK) must name a deployment');
+  const { AWS_ENDPOINT_URL: endpoint, AWS_REGION, AWS_DEFAULT_REGION } = process.env;
+  // The SDK for JavaScript alone does not know the second of these variables.
+  const where = region ?? (AWS_REGION || AWS_DEFAULT_REGION);
+  return {
+    stack,
+    ...(where && { region: where }),
+    ...(profile && { profile }),
+    ...(endpoint && { endpoint }),
+  };
+}
+
+/** Mistakes of the command line, by their codes: nothing was done. */
+const USAGE = new Set<unknown>(['USAGE', 'STACK_NOT_FOUND', 'REGION_UNKNOWN']);
+
 function explain(error: unknown, terminal: Terminal, received: keyof typeof SIGNALS | undefined): number {
   if (process.env.REFRAIN_DEBUG) console.error(error);
   if (received) {
@@ -49,7 +78,7 @@ function explain(error: unknown, terminal: Terminal, received: keyof typeof SIGN
     return 128 + SIGNALS[received];
   }
   terminal.error(sentenceOf(error));
-  return (error as { code?: unknown })?.code === 'USAGE' ? EXIT.usage : EXIT.error;
+  return USAGE.has((error as { code?: unknown })?.code) ? EXIT.usage : EXIT.error;
 }
 
 /** The first signal asks the work to stop; a second one ends the process, which the store survives. */

@@ -168,6 +168,21 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     }
   });
 
+  it('watches its metrics under the name that the functions count under', () => {
+    const counting = stage
+      .ofType('AWS::Lambda::Function')
+      .map(({ Properties }) => Properties['Environment']?.Variables.POWERTOOLS_SERVICE_NAME)
+      .filter(Boolean);
+    const watched = stage
+      .ofType('AWS::CloudWatch::Alarm')
+      .flatMap(
+        ({ Properties }) => JSON.stringify(Properties).match(/"Name":"service","Value":"[^"]*"/g) ?? [],
+      );
+
+    expect(new Set(counting)).toEqual(new Set([`refrain-${stageName}`]));
+    expect(new Set(watched)).toEqual(new Set([`"Name":"service","Value":"refrain-${stageName}"`]));
+  });
+
   it('passes cdk-nag, but for exceptions that carry a reason', () => {
     expect(() => stage.app.synth()).not.toThrow();
   });

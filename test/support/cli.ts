@@ -19,10 +19,20 @@ export interface RunningCli {
   printed: (pattern: RegExp) => Promise<string>;
 }
 
+export interface CliOptions {
+  cwd?: string;
+  /** Beside the environment of the test. */
+  env?: Record<string, string>;
+}
+
 /** Starts the real command line in a process of its own. */
-export function startCli(args: readonly string[], { cwd }: { cwd?: string } = {}): RunningCli {
+export function startCli(args: readonly string[], { cwd, env: more }: CliOptions = {}): RunningCli {
   const { REFRAIN_STORE: _store, REFRAIN_DEBUG: _debug, FORCE_COLOR: _colour, ...env } = process.env;
-  const child = spawn(process.execPath, [BIN, ...args], { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { ...env, ...more },
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let stdout = '';
   let stderr = '';
   const onText = new Set<() => void>();
@@ -57,5 +67,5 @@ export function startCli(args: readonly string[], { cwd }: { cwd?: string } = {}
   return { process: child, result, printed };
 }
 
-export const runCli = (args: readonly string[], options?: { cwd?: string }): Promise<CliResult> =>
+export const runCli = (args: readonly string[], options?: CliOptions): Promise<CliResult> =>
   startCli(args, options).result;

@@ -7,10 +7,26 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 
 export interface AwsClientSettings {
-  region: string;
+  /** Where it is left out, the SDK looks for one: in the environment, then in the profile. */
+  region?: string;
+  /** One of the shared configuration files; else the SDK's own chain finds credentials. */
+  profile?: string;
   /** Another server than AWS's own, for tests. */
   endpoint?: string;
 }
+
+/** What all clients have in common. */
+export const commonSettings = ({ region, profile, endpoint }: AwsClientSettings) => ({
+  retryMode: 'standard',
+  maxAttempts: 5,
+  ...(region && { region }),
+  ...(profile && { profile }),
+  ...(endpoint && { endpoint }),
+});
+
+/** The time-out of the socket is the silence that is borne, not the length of a transfer. */
+export const within = (requestTimeout: number) =>
+  new NodeHttpHandler({ connectionTimeout: 2000, requestTimeout, throwOnRequestTimeout: true });
 
 /**
  * One client per service and process: they keep their connections between invocations.
@@ -18,18 +34,14 @@ export interface AwsClientSettings {
  * `standard` retries (jittered back-off, a bucket of retry tokens) rather than `adaptive`: the latter slows all calls
  * of a client down to what its busiest resource allows, which is wrong for a client that serves several tables.
  */
-export function createAwsClients({ region, endpoint }: AwsClientSettings) {
-  const common = { region, retryMode: 'standard', maxAttempts: 5, ...(endpoint && { endpoint }) };
-  // The time-out of the socket is the silence that is borne, not the length of a transfer.
-  const within = (requestTimeout: number) =>
-    new NodeHttpHandler({ connectionTimeout: 2000, requestTimeout, throwOnRequestTimeout: true });
-
+export function createAwsClients(settings: AwsClientSettings) {
+  const common = commonSettings(settings);
   return {
     s3: new S3Client({
       ...common,
       requestHandler: new NodeHttpHandler({ connectionTimeout: 2000, socketTimeout: 15_000 }),
       // Virtual hosts need a wildcard name in the DNS, which only AWS has.
-      forcePathStyle: endpoint !== undefined,
+      forcePathStyle: settings.endpoint !== undefined,
     }),
     sqs: new SQSClient({ ...common, requestHandler: within(10_000) }),
     dynamo: DynamoDBDocumentClient.from(new DynamoDBClient({ ...common, requestHandler: within(5000) })),

@@ -16,9 +16,10 @@ import { EventBridgeBus } from './event-bus.ts';
 import { LambdaEmbedder } from './lambda-embedder.ts';
 import { MeteredEventBus } from './metered-event-bus.ts';
 import { S3ObjectStore } from './object-store.ts';
-import { OpenSearchCatalogue } from './opensearch-catalogue.ts';
+import { OpenSearchCatalogue, type OpenSearchCatalogueSettings } from './opensearch-catalogue.ts';
 import { createOpenSearchClient } from './opensearch-client.ts';
 import { CatalogueError } from './opensearch-errors.ts';
+import { OpenSearchUpkeep } from './opensearch-upkeep.ts';
 import { shortenRedelivery } from './redelivery.ts';
 import { DynamoReferenceStore } from './reference-store.ts';
 import { PATIENT, type RetryPolicy } from './retry.ts';
@@ -32,7 +33,8 @@ const ORDER_MS = 10_000;
 export async function connect(service: string, environment: CommonEnvironment) {
   const logger = new Logger({ serviceName: service });
   const log = logOf(logger);
-  const metrics = new Metrics({ namespace: METRICS.namespace, serviceName: service });
+  // Under the name of the deployment (POWERTOOLS_SERVICE_NAME), which its alarms watch.
+  const metrics = new Metrics({ namespace: METRICS.namespace });
   const clients = createAwsClients({
     region: environment.AWS_REGION,
     ...(environment.AWS_ENDPOINT_URL && { endpoint: environment.AWS_ENDPOINT_URL }),
@@ -48,25 +50,25 @@ export async function connect(service: string, environment: CommonEnvironment) {
     },
   };
 
-  const catalogue = new OpenSearchCatalogue(
-    createOpenSearchClient({
-      url: environment.REFRAIN_OPENSEARCH_ENDPOINT,
-      auth:
-        environment.REFRAIN_OPENSEARCH_AUTH === 'sigv4'
-          ? { kind: 'sigv4', region: environment.AWS_REGION, service: 'es' }
-          : { kind: 'none' },
-    }),
-    {
-      modelId: model.id,
-      dimension: model.dimension,
-      engine: environment.REFRAIN_OPENSEARCH_ENGINE,
-      encoder: environment.REFRAIN_OPENSEARCH_ENCODER,
-      shards: environment.REFRAIN_OPENSEARCH_SHARDS,
-      replicas: environment.REFRAIN_OPENSEARCH_REPLICAS,
-      refreshInterval: environment.REFRAIN_OPENSEARCH_REFRESH_INTERVAL,
-      retry,
-    },
-  );
+  const openSearch = createOpenSearchClient({
+    url: environment.REFRAIN_OPENSEARCH_ENDPOINT,
+    auth:
+      environment.REFRAIN_OPENSEARCH_AUTH === 'sigv4'
+        ? { kind: 'sigv4', region: environment.AWS_REGION, service: 'es' }
+        : { kind: 'none' },
+  });
+  const catalogueSettings: OpenSearchCatalogueSettings = {
+    modelId: model.id,
+    dimension: model.dimension,
+    engine: environment.REFRAIN_OPENSEARCH_ENGINE,
+    encoder: environment.REFRAIN_OPENSEARCH_ENCODER,
+    shards: environment.REFRAIN_OPENSEARCH_SHARDS,
+    replicas: environment.REFRAIN_OPENSEARCH_REPLICAS,
+    refreshInterval: environment.REFRAIN_OPENSEARCH_REFRESH_INTERVAL,
+    retry,
+  };
+  const catalogue = new OpenSearchCatalogue(openSearch, catalogueSettings);
+  const upkeep = new OpenSearchUpkeep(openSearch, model, catalogueSettings);
   const references = new DynamoReferenceStore(clients.dynamo, environment.REFRAIN_REFERENCES_TABLE);
 
   const folder = join(tmpdir(), 'refrain');
@@ -93,12 +95,17 @@ export async function connect(service: string, environment: CommonEnvironment) {
 
   let ready: Promise<void> | undefined;
 
+  /** Tells retries and log lines of the invocation that begins. */
+  const begin = (context: Context): void => {
+    remainingMs = () => context.getRemainingTimeInMillis();
+    logger.addContext(context);
+  };
+
   /** Wraps what every invocation needs around the handler. */
   const lambdaHandler =
     (handle: (event: SQSEvent, context: Context) => Promise<SQSBatchResponse>) =>
     async (event: SQSEvent, context: Context): Promise<SQSBatchResponse> => {
-      remainingMs = () => context.getRemainingTimeInMillis();
-      logger.addContext(context);
+      begin(context);
       try {
         ready ??= prepareCatalogue(catalogue, references);
         const response = await ready
@@ -123,7 +130,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
       }
     };
 
-  return { clients, dependencies, lambdaHandler };
+  return { clients, dependencies, lambdaHandler, begin, upkeep };
 }
 
 const logOf = (logger: Logger): Log => ({

@@ -9,6 +9,8 @@ import { PATIENT, type RetryPolicy, withRetries } from './retry.ts';
 export interface OpenSearchCatalogueSettings {
   /** The model whose segments the index holds. */
   modelId: string;
+  /** Another name than the model's own, for an index that is not live yet. */
+  alias?: string;
   dimension: number;
   /**
    * `faiss` in production (it can hold vectors as fp16 or int8); `lucene` where faiss's native library is missing:
@@ -73,12 +75,12 @@ export interface SearchFilter {
 export class OpenSearchCatalogue implements Catalogue {
   readonly alias: string;
   readonly #client: Client;
-  readonly #settings: Required<OpenSearchCatalogueSettings>;
+  readonly #settings: Required<Omit<OpenSearchCatalogueSettings, 'alias'>>;
 
   constructor(client: Client, settings: OpenSearchCatalogueSettings) {
     this.#client = client;
     this.#settings = { ...DEFAULTS, ...settings };
-    this.alias = `refrain-${settings.modelId}`;
+    this.alias = settings.alias ?? `refrain-${settings.modelId}`;
     if (settings.engine === 'lucene' && settings.encoder === 'fp16') {
       throw new RangeError('the lucene engine has no fp16 encoder: use none or byte');
     }

@@ -13,6 +13,8 @@ import type { Page, PageRequest, ScanStore } from '../../ports/stores.ts';
 import { oldestFirst, RecordTable } from './table.ts';
 
 const LIST = 'scan';
+/** Stands for a verdict while there is none, so that what is not finished can be listed too. */
+const UNFINISHED = 'unfinished';
 
 /** Windows that are fetched ahead of the one that is asked for. */
 const READ_AHEAD = 8;
@@ -104,10 +106,10 @@ export class DynamoScanStore implements ScanStore {
       new UpdateCommand({
         TableName: this.#table.name,
         Key: { pk: record.scanId },
-        // An update and not a put: the claim stays as it is.
+        // An update and not a put: the claim stays as it is, until there is nothing left to hold it for.
         UpdateExpression: `SET ${Object.keys(attributes)
           .map((name) => `#${name} = :${name}`)
-          .join(', ')}${record.verdict ? '' : ' REMOVE verdict'}`,
+          .join(', ')}${record.state === 'done' ? ' REMOVE claimedBy, claimedUntilMs' : ''}`,
         ExpressionAttributeNames: hashed(attributes),
         ExpressionAttributeValues: coloned(attributes),
       }),
@@ -121,6 +123,12 @@ export class DynamoScanStore implements ScanStore {
     const index = verdict
       ? { name: 'byVerdict', hash: 'verdict', value: verdict }
       : { name: 'byTime', hash: 'list', value: LIST };
+    return this.#table.list({ ...index, keyNames: ['pk'], newestFirst: true }, page);
+  }
+
+  /** Scans without a verdict, newest first: what is being worked on, what waits, and what is stuck. */
+  listUnfinished(page: PageRequest = {}): Promise<Page<ScanRecord>> {
+    const index = { name: 'byVerdict', hash: 'verdict', value: UNFINISHED };
     return this.#table.list({ ...index, keyNames: ['pk'], newestFirst: true }, page);
   }
 
@@ -181,7 +189,7 @@ export class DynamoScanStore implements ScanStore {
       list: LIST,
       rank: `${oldestFirst(record.startedAt)}#${record.scanId}`,
       state: record.state,
-      ...(record.verdict && { verdict: record.verdict }),
+      verdict: record.verdict ?? UNFINISHED,
       record: this.#table.encode(record),
     };
   }

@@ -12,7 +12,8 @@ import { renderTable } from '../render/table.ts';
 import { clockSpan, percent, safe } from '../render/text.ts';
 import { namedDetection } from '../report.ts';
 import { action, type Session } from '../session.ts';
-import { addGroup, firstOf, limitOption, withStore } from './listing.ts';
+import { withRecords } from '../side.ts';
+import { addGroup, firstOf, limitOption } from './listing.ts';
 
 const STATES: Record<Case['state'], Style> = { open: 'yellow', escalated: 'red', closed: 'dim' };
 
@@ -40,7 +41,7 @@ Examples:
   $ refrain decide case_0a1b2c3d4e5f6a7b8c9d0e1f confirm --reason "same master"`,
     },
     async (session, { state, limit }) => {
-      await withStore(session, 'read', async ({ cases, references }) => {
+      await withRecords(session, 'read', async ({ cases, references }) => {
         const found = await firstOf(
           (page) => cases.list({ ...page, ...(state && { state }) }),
           { ...(limit !== undefined && { limit }) },
@@ -59,7 +60,7 @@ Examples:
     .argument('<id>')
     .action(
       action<[string]>(async (session, id) => {
-        await withStore(session, 'read', async ({ cases, references, scans }) => {
+        await withRecords(session, 'read', async ({ cases, references, scans }) => {
           const item = await cases.get(id);
           if (!item)
             throw new RefrainError(
@@ -110,7 +111,7 @@ async function decideOne(
 ): Promise<undefined> {
   if (reason.trim() === '') throw new UsageError('--reason must say something');
   if (by.trim() === '') throw new UsageError('--by must name somebody');
-  const decided = await withStore(session, 'write', ({ cases, events }) =>
+  const decided = await withRecords(session, 'write', ({ cases, events }) =>
     decide(caseId, { decision, reason, by }, { cases, events, clock: systemClock }),
   );
   session.terminal.result(decided, (screen) => [

@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Page, PageRequest } from '../../../functions/ports/stores.ts';
-import { openStore, type Store } from '../../adapters/store.ts';
 import { UsageError } from '../errors.ts';
 import { count, safe } from '../render/text.ts';
 import { action, type Session, type Verb } from '../session.ts';
@@ -42,16 +41,6 @@ export async function firstOf<T>(
       return records;
     }
   }
-}
-
-/** Opens the store for the time of `use`. */
-export async function withStore<T>(
-  { storeDir }: Session,
-  mode: 'read' | 'write',
-  use: (store: Store) => Promise<T>,
-): Promise<T> {
-  await using store = await openStore(storeDir, { mode });
-  return await use(store);
 }
 
 /**

@@ -8,7 +8,7 @@ import { ACTION_STYLES } from '../render/scan.ts';
 import { paint, type Screen } from '../render/screen.ts';
 import { safe } from '../render/text.ts';
 import { action } from '../session.ts';
-import { withStore } from './listing.ts';
+import { withRecords } from '../side.ts';
 
 interface Whose {
   owner?: string;
@@ -54,7 +54,7 @@ export function addPolicy(program: Command): void {
     .action(
       action<[Whose]>(async (session, whose) => {
         const { owner, reference } = oneOf(whose);
-        const policy = await withStore(session, 'read', async ({ references }) =>
+        const policy = await withRecords(session, 'read', async ({ references }) =>
           owner !== undefined
             ? await references.ownerPolicy(owner)
             : (await getReference(reference!, references)).policy,
@@ -78,7 +78,7 @@ export function addPolicy(program: Command): void {
       action<[string, Whose]>(async (session, file, whose) => {
         const { owner, reference } = oneOf(whose);
         const policy = await readPolicy(file);
-        await withStore(session, 'write', async ({ references }) => {
+        await withRecords(session, 'write', async ({ references }) => {
           if (owner !== undefined) await references.putOwnerPolicy(owner, policy);
           else await setPolicy(reference!, policy, references);
         });

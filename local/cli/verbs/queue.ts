@@ -3,7 +3,8 @@ import type { Store } from '../../adapters/store.ts';
 import { renderTable } from '../render/table.ts';
 import { count, safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
-import { addGroup, limitOption, withStore } from './listing.ts';
+import { withStore } from '../side.ts';
+import { addGroup, limitOption } from './listing.ts';
 
 const QUEUES = ['register-requests', 'scan-requests', 'review'] as const;
 type QueueName = (typeof QUEUES)[number];

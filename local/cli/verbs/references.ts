@@ -13,8 +13,9 @@ import { paint, type Screen, type Style } from '../render/screen.ts';
 import { renderTable } from '../render/table.ts';
 import { clock, clockSpan, count, safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
+import { withRecords } from '../side.ts';
 import { parseTimeSpan } from '../time.ts';
-import { addGroup, firstOf, limitOption, withStore } from './listing.ts';
+import { addGroup, firstOf, limitOption } from './listing.ts';
 import { policyWords } from './policy.ts';
 
 const STATES: Record<Reference['state'], Style> = {
@@ -41,7 +42,7 @@ Examples:
   $ refrain references delete catalogue-0042             erases it, and prints a receipt`,
     },
     async (session, options) => {
-      await withStore(session, 'read', async ({ references }) => {
+      await withRecords(session, 'read', async ({ references }) => {
         const found = await firstOf((page) => references.list(page), options, session);
         session.terminal.list(found, drawList);
       });
@@ -55,7 +56,7 @@ Examples:
     .argument('<id>')
     .action(
       action<[string]>(async (session, id) => {
-        show(session, await withStore(session, 'read', ({ references }) => getReference(id, references)));
+        show(session, await withRecords(session, 'read', ({ references }) => getReference(id, references)));
         return undefined;
       }),
     );
@@ -71,7 +72,7 @@ Examples:
       .action(
         action<[string]>(async (session, id) => {
           const set = () =>
-            withStore(session, 'write', ({ references }) => setEnabled(id, enabled, references));
+            withRecords(session, 'write', ({ references }) => setEnabled(id, enabled, references));
           show(session, await set());
           return undefined;
         }),
@@ -88,7 +89,7 @@ Examples:
         const span = parseTimeSpan(fromTo);
         show(
           session,
-          await withStore(session, 'write', ({ references }) => excludeSpan(id, span, references)),
+          await withRecords(session, 'write', ({ references }) => excludeSpan(id, span, references)),
         );
         return undefined;
       }),
@@ -100,7 +101,7 @@ Examples:
     .argument('<id>')
     .action(
       action<[string]>(async (session, id) => {
-        const receipt = await withStore(session, 'write', ({ references, events, catalogues }) =>
+        const receipt = await withRecords(session, 'write', ({ references, events, catalogues }) =>
           deleteReference(id, { references, events, catalogues: catalogues(), clock: systemClock }),
         );
         session.terminal.result(receipt, () => drawReceipt(receipt));

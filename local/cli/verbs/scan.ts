@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import type { Verdict } from '../../../functions/core/scan.ts';
-import type { Store } from '../../adapters/store.ts';
 import { Runtime } from '../../runtime.ts';
 import { codeOf, sentenceOf } from '../errors.ts';
 import { exitCodeOf } from '../exit.ts';
@@ -10,6 +9,7 @@ import { paint } from '../render/screen.ts';
 import { count } from '../render/text.ts';
 import { reportOf, type ScanReport, unreadable } from '../report.ts';
 import { action, type Session } from '../session.ts';
+import type { Records } from '../side.ts';
 import { endsTheBatch, modelOption, trackProgress } from './work.ts';
 
 interface ScanOptions {
@@ -134,7 +134,7 @@ function whyNot(error: unknown, path: string): ScanReport {
 
 export const referencesOf = (
   { detections }: { detections: { referenceId: string }[] },
-  { references }: Store,
+  { references }: Pick<Records, 'references'>,
 ) => references.getMany(detections.map(({ referenceId }) => referenceId));
 
 /** Where nothing is registered everything is clear: true, and most likely not what was meant. */

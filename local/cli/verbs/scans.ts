@@ -7,7 +7,8 @@ import { renderTable } from '../render/table.ts';
 import { clock, count, safe } from '../render/text.ts';
 import { reportOf } from '../report.ts';
 import { action } from '../session.ts';
-import { addGroup, firstOf, limitOption, withStore } from './listing.ts';
+import { withRecords } from '../side.ts';
+import { addGroup, firstOf, limitOption } from './listing.ts';
 import { referencesOf } from './scan.ts';
 
 interface ListOptions {
@@ -32,7 +33,7 @@ Examples:
   $ refrain scans show scan_0a1b2c3d4e5f6a7b8c9d0e1f`,
     },
     async (session, { verdict, limit }) => {
-      await withStore(session, 'read', async ({ scans }) => {
+      await withRecords(session, 'read', async ({ scans }) => {
         const found = await firstOf(
           (page) => scans.list({ ...page, ...(verdict && { verdict }) }),
           { ...(limit !== undefined && { limit }) },
@@ -50,7 +51,7 @@ Examples:
     .argument('<id>')
     .action(
       action<[string]>(async (session, id) => {
-        await withStore(session, 'read', async (store) => {
+        await withRecords(session, 'read', async (store) => {
           const scan = await store.scans.get(id);
           if (!scan)
             throw new RefrainError(

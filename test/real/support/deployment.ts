@@ -33,6 +33,8 @@ export interface QueueWithDeadLetters {
 
 /** Refrain as it stands on a server: by what names its parts can be reached. */
 export interface Deployment {
+  /** What the names of its stacks begin with. */
+  stack: string;
   uploads: string;
   references: string;
   evidence: string;
@@ -99,6 +101,7 @@ export async function deploy(clients: AwsClients, settings: DeploymentSettings =
   });
   const evidence = output('evidenceBucketName');
   return {
+    stack: `refrain-${stage}`,
     uploads: output('uploadsBucketName'),
     references: output('referencesBucketName'),
     evidence,
