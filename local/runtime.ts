@@ -1,23 +1,24 @@
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { RefrainError } from '../functions/core/errors.ts';
 import { scanIdOf } from '../functions/core/ids.ts';
-import type { ReferenceMetadata } from '../functions/core/reference.ts';
 import { objectCreated, type RegisterRequest } from '../functions/core/requests.ts';
 import type { ScanRecord } from '../functions/core/scan.ts';
 import { OnnxModel } from '../functions/embed/onnx-model.ts';
 import { systemClock } from '../functions/ports/clock.ts';
 import type { Log } from '../functions/ports/log.ts';
+import type { ReferenceStore } from '../functions/ports/stores.ts';
 import type { Registration } from '../functions/register/dependencies.ts';
 import { createRegisterHandler } from '../functions/register/handler.ts';
-import { isSidecar } from '../functions/register/sidecar.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/dependencies.ts';
 import { createScanHandler } from '../functions/scan/handler.ts';
+import { begunAnew } from '../functions/steps/replay.ts';
 import { openStore, type Store } from './adapters/store.ts';
+import { DEFAULT_MODEL, type Engine, type RegisterInput, refuseSidecar } from './engine.ts';
 import { drain } from './worker.ts';
 
-export const DEFAULT_MODEL = join(import.meta.dirname, '../models/refrain-fp-1');
+export { DEFAULT_MODEL };
 
 export interface RuntimeOptions {
   storeDir: string;
@@ -28,19 +29,15 @@ export interface RuntimeOptions {
   onProgress?(progress: { path: string; heardMs: number; claimedDurationMs?: number }): void;
 }
 
-export interface RegisterInput {
-  path: string;
-  referenceId?: string;
-  metadata?: ReferenceMetadata;
-}
-
 /**
  * Refrain on one machine: the functions that run on Lambda, on a store folder instead of AWS. Every file goes the way
  * that an upload to S3 goes: an event into a queue, and from there through the handler.
  */
-export class Runtime implements AsyncDisposable {
+export class Runtime implements Engine {
   readonly store: Store;
   readonly model: OnnxModel;
+  /** The cores are busy with one file. */
+  readonly concurrency = 1;
   readonly #dependencies: ScanDependencies;
   readonly #options: RuntimeOptions;
   #lastFailure: unknown;
@@ -78,14 +75,8 @@ export class Runtime implements AsyncDisposable {
     return new Runtime(await openStore(options.storeDir, { mode: 'write' }), model, options);
   }
 
-  /**
-   * Registers one file. Of what is in the catalogue already, only the metadata is brought up to date.
-   * @throws ObjectNotFoundError, or whatever kept failing
-   */
   async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Registration> {
-    if (isSidecar(path)) {
-      throw new RefrainError('NOT_MEDIA', 'a .json file describes a recording and is none; see --metadata');
-    }
+    refuseSidecar(path);
     const queue = this.store.queue('register-requests');
     const object = await this.store.objects.describe(fileObject(path));
     const request: RegisterRequest = {
@@ -116,10 +107,6 @@ export class Runtime implements AsyncDisposable {
     return registered;
   }
 
-  /**
-   * Scans one file. A finished scan of the same file is returned as it is while the catalogue has not changed.
-   * @throws ObjectNotFoundError, or whatever kept failing
-   */
   async scan(path: string, { again = false } = {}): Promise<ScanRecord> {
     const { scans, objects } = this.store;
     const queue = this.store.queue('scan-requests');
@@ -140,6 +127,15 @@ export class Runtime implements AsyncDisposable {
     return scan;
   }
 
+  get references(): ReferenceStore {
+    return this.store.references;
+  }
+
+  async isEmpty(): Promise<boolean> {
+    const { references } = await this.#dependencies.catalogue.stats();
+    return references === 0;
+  }
+
   async close(): Promise<void> {
     await this.store.close();
   }
@@ -155,18 +151,7 @@ export class Runtime implements AsyncDisposable {
     const { generation } = await this.#dependencies.catalogue.stats();
     if (!again && scan.indexGeneration === generation && scan.model.sha256 === this.model.model.sha256)
       return;
-    const { id, sha256 } = this.model.model;
-    await this.store.scans.put({
-      scanId,
-      upload: scan.upload,
-      model: { id, sha256 },
-      state: 'scanning',
-      unsearched: [],
-      detections: [],
-      announced: false,
-      attempts: scan.attempts,
-      startedAt: systemClock.now().toISOString(),
-    });
+    await this.store.scans.put(begunAnew(scan, this.model.model, systemClock.now()));
   }
 
   #hooks() {

@@ -9,6 +9,7 @@ import { SegmentGrid } from '../core/segment-grid.ts';
 import { mergeSpans } from '../core/span.ts';
 import { type Listened, sumUp } from '../core/verdict.ts';
 import type { SegmentVectors } from '../ports/catalogue.ts';
+import type { ReferenceStore } from '../ports/stores.ts';
 import { contentIdOf } from '../steps/content-id.ts';
 import { embedWindow } from '../steps/embed-window.ts';
 import { forEachConcurrently } from '../steps/pool.ts';
@@ -34,7 +35,7 @@ export async function registerReference(
   const object = await deps.objects.describe(request.object);
   return deps.objects.withFile(object, async (path) => {
     const contentId = await contentIdOf(path);
-    const known = await findKnown(request.referenceId, contentId, deps);
+    const known = await findKnown(request.referenceId, contentId, deps.references);
     if (known && isSettled(known, deps)) return update(known, metadata, deps);
 
     const { id, sha256 } = deps.embedder.model;
@@ -79,10 +80,10 @@ export async function registerReference(
 }
 
 /** The reference that was made, or was to be made, of this very content. */
-async function findKnown(
+export async function findKnown(
   referenceId: string | undefined,
   contentId: string,
-  { references }: RegisterDependencies,
+  references: ReferenceStore,
 ): Promise<Reference | undefined> {
   const found = referenceId ? await references.get(referenceId) : await references.findByContent(contentId);
   return found?.contentId === contentId ? found : undefined;
@@ -97,12 +98,20 @@ async function update(
   metadata: ReferenceMetadata,
   { references }: RegisterDependencies,
 ): Promise<Registration> {
-  const reference = describedBy(metadata, known);
-  const told = Object.keys(metadata) as (keyof ReferenceMetadata)[];
-  const changed = told.filter((name) => !isDeepStrictEqual(reference[name], known[name]));
+  const { reference, changed } = changesOf(known, metadata);
   if (changed.length === 0) return { reference: known, outcome: 'existing', changed };
   await references.put(reference);
   return { reference, outcome: 'updated', changed };
+}
+
+/** What the caller's words make of a reference, and which of them are news. */
+export function changesOf(
+  known: Reference,
+  metadata: ReferenceMetadata,
+): { reference: Reference; changed: (keyof ReferenceMetadata)[] } {
+  const reference = describedBy(metadata, known);
+  const told = Object.keys(metadata) as (keyof ReferenceMetadata)[];
+  return { reference, changed: told.filter((name) => !isDeepStrictEqual(reference[name], known[name])) };
 }
 
 /** What the caller says replaces what was known; what the caller leaves out stays. */

@@ -3,6 +3,8 @@ import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { EventBus } from '../../functions/ports/events.ts';
 import type { CaseStore, ReferenceStore, ScanStore } from '../../functions/ports/stores.ts';
 import { openStore, type Store } from '../adapters/store.ts';
+import type { Engine } from '../engine.ts';
+import type { RuntimeOptions } from '../runtime.ts';
 import { UsageError } from './errors.ts';
 import type { Session } from './session.ts';
 
@@ -60,3 +62,27 @@ export async function withDeployment<T>(
   const { openDeployment } = await import('../../functions/adapters/aws/deployment.ts');
   return use(await openDeployment(stack));
 }
+
+export interface EngineOptions extends Pick<RuntimeOptions, 'modelDir' | 'onProgress'> {
+  /** How long to wait for an answer of a deployment. */
+  waitMinutes: number;
+}
+
+/** What registers and scans. Either side is loaded only when it is needed: each takes its time. */
+export async function openEngine(
+  session: Session,
+  { waitMinutes, ...options }: EngineOptions,
+): Promise<Engine> {
+  const { storeDir, stack, signal } = session;
+  if (!stack) {
+    const { Runtime } = await import('../runtime.ts');
+    return Runtime.open({ storeDir, signal, ...options });
+  }
+  return withDeployment(session, async (deployment) => {
+    const { RemoteRuntime } = await import('../remote.ts');
+    return new RemoteRuntime(deployment, { waitMs: waitMinutes * 60_000, signal });
+  });
+}
+
+/** Where the records are, in words. */
+export const placeOf = ({ storeDir, stack }: Session): string => stack?.stack ?? storeDir;

@@ -1,14 +1,19 @@
+import { writeFileSync } from 'node:fs';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
-import { beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { temporaryFolder } from '../support/audio.ts';
 import { type CliResult, runCli } from '../support/cli.ts';
 import { awsClients, depthOf } from './support/aws.ts';
 import { type Deployment, deploy } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
+import { encodeAudio, joined, music } from './support/music.ts';
 
 // The real command line, as a process of its own, on stacks that were deployed as they are synthesised. Everything it
 // knows of them it reads from their outputs.
 
 const clients = awsClients();
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
 
 /** What an operator has in the environment. */
 const environment = () => ({
@@ -18,15 +23,111 @@ const environment = () => ({
   AWS_SECRET_ACCESS_KEY: 'test',
 });
 
+const song = music(60, 101);
+const songFile = folder.file('my song.flac');
+const uploadFile = folder.file('upload+1 (é).mp3');
+const otherFile = folder.file('other.flac');
+
 describe('the command line on a deployment', () => {
   let deployment: Deployment;
 
+  const refrain = (...args: string[]): Promise<CliResult> =>
+    runCli([...args, '--stack', deployment.stack], { env: environment() });
+
   beforeAll(async () => {
+    writeFileSync(songFile, encodeAudio(song));
+    writeFileSync(uploadFile, encodeAudio(joined(music(10, 102), song.slice(20, 45), music(10, 103)), 'mp3'));
+    writeFileSync(otherFile, encodeAudio(music(20, 104)));
     deployment = await deploy(clients, { maxReceives: 1 });
   }, 240_000);
 
-  const refrain = (...args: string[]): Promise<CliResult> =>
-    runCli([...args, '--stack', deployment.stack], { env: environment() });
+  it('registers a file with what is said of it', async () => {
+    const { code, lines, stderr } = await refrain(
+      ...['register', songFile, '--id', 'my-song', '--owner', 'Night Label', '--jsonl'],
+    );
+
+    expect(stderr).toBe('');
+    expect(lines()).toMatchObject([{ outcome: 'admitted', referenceId: 'my-song', state: 'active' }]);
+    expect(code).toBe(0);
+    expect(await deployment.stores.references.get('my-song')).toMatchObject({
+      owner: 'Night Label',
+      source: { bucket: deployment.references },
+    });
+  });
+
+  it('knows what is registered, and brings what is said of it up to date', async () => {
+    const same = await refrain('register', songFile, '--id', 'my-song', '--jsonl');
+    const renamed = await refrain('register', songFile, '--id', 'my-song', '--owner', 'Day Label', '--jsonl');
+
+    expect(same.lines()).toMatchObject([{ outcome: 'existing' }]);
+    expect(renamed.lines()).toMatchObject([{ outcome: 'updated', changed: ['owner'] }]);
+    expect(await deployment.stores.references.get('my-song')).toMatchObject({ owner: 'Day Label' });
+  });
+
+  it('says why a recording was refused', async () => {
+    const noise = folder.file('noise.mp3');
+    writeFileSync(noise, 'not audio at all');
+
+    const { code, lines } = await refrain('register', noise, '--jsonl');
+    const again = await refrain('register', noise, '--jsonl');
+
+    expect(lines()).toMatchObject([
+      { outcome: 'refused', state: 'refused', reasons: [{ code: 'NOT_MEDIA' }] },
+    ]);
+    expect(code).toBe(1);
+    expect(again.lines()).toMatchObject([{ outcome: 'refused' }]);
+  });
+
+  it('finds it in an upload, as on one machine', async () => {
+    const { code, lines } = await refrain('scan', uploadFile, otherFile, '--jsonl');
+
+    expect(code).toBe(3);
+    const [flagged, clear] = lines().toSorted((a, b) => String(b.verdict).localeCompare(String(a.verdict)));
+    expect(clear).toMatchObject({ path: otherFile, verdict: 'clear', detections: [] });
+    expect(flagged).toMatchObject({
+      path: uploadFile,
+      verdict: 'flagged',
+      model: 'refrain-fp-1',
+      detections: [{ referenceId: 'my-song', action: 'review' }],
+    });
+  });
+
+  it('tells people of a verdict that is known already, and clear files by exit code 0', async () => {
+    const { code, stdout } = await refrain('scan', otherFile);
+
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/clear.*other\.flac/);
+    expect(stdout).toContain('from an earlier scan');
+  });
+
+  it('scans anew when it is asked to', async () => {
+    const [before] = (await refrain('scans', '--jsonl', '--verdict', 'clear')).lines();
+
+    const { code } = await refrain('scan', otherFile, '--again');
+
+    const [after] = (await refrain('scans', '--jsonl', '--verdict', 'clear')).lines();
+    expect(code).toBe(0);
+    expect(after!.scanId).toBe(before!.scanId);
+    expect(String(after!.finishedAt) > String(before!.finishedAt)).toBe(true);
+  });
+
+  it('lists references, scans and cases, and writes decisions', async () => {
+    const references = (await refrain('references', '--jsonl')).lines();
+    const scans = (await refrain('scans', '--jsonl')).lines();
+    const [open] = (await refrain('cases', '--state', 'open', '--jsonl')).lines();
+
+    const decided = await refrain('decide', String(open!.caseId), 'confirm', '--reason', 'same master');
+    const left = await refrain('cases', '--state', 'open', '--jsonl');
+
+    expect(references.map(({ referenceId }) => referenceId)).toContain('my-song');
+    expect(scans.map(({ verdict }) => verdict).toSorted()).toEqual(['clear', 'flagged']);
+    expect(decided).toMatchObject({ code: 0, stdout: expect.stringContaining('closed') });
+    expect(left.lines()).toEqual([]);
+    expect(await deployment.stores.cases.get(String(open!.caseId))).toMatchObject({
+      state: 'closed',
+      decisions: [{ decision: 'confirm', reason: 'same master' }],
+    });
+  });
 
   it('shows dead letters', async () => {
     const { url, deadLetters } = deployment.scanRequests;
@@ -35,14 +136,58 @@ describe('the command line on a deployment', () => {
       (await depthOf(clients, deadLetters)) === 1 ? true : undefined,
     );
 
-    const status = await refrain('aws', 'status', '--jsonl');
+    const { code, lines } = await refrain('aws', 'status', '--jsonl');
 
-    expect(status.code).toBe(0);
-    expect(status.lines()[0]).toMatchObject({
+    expect(code).toBe(0);
+    expect(lines()[0]).toMatchObject({
       stack: deployment.stack,
       queues: expect.arrayContaining([
         expect.objectContaining({ queue: 'scanRequests', dead: 1, waiting: 0 }),
       ]),
+      catalogue: { live: { index: expect.stringMatching(/-\d{6}$/) } },
     });
+  });
+
+  it('erases a reference from the catalogue, too', async () => {
+    const { code, lines } = await refrain('references', 'delete', 'my-song', '--jsonl');
+    const clear = await refrain('scan', uploadFile, '--jsonl');
+
+    expect(code).toBe(0);
+    expect(lines()[0]!.segmentsErased).toBeGreaterThan(20);
+    expect(clear).toMatchObject({ code: 0 });
+    expect(clear.lines()).toMatchObject([{ verdict: 'clear' }]);
+  });
+});
+
+describe('an operator who is not understood', () => {
+  it.each([
+    ['a stack that is not there', 2, {}, /^refrain: there is no stack refrain-nowhere-storage in us-east-1/],
+    [
+      'no credentials',
+      1,
+      {
+        AWS_ACCESS_KEY_ID: '',
+        AWS_SECRET_ACCESS_KEY: '',
+        AWS_EC2_METADATA_DISABLED: 'true',
+        AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+      },
+      /^refrain: there are no AWS credentials: log in/,
+    ],
+    ['no region', 2, { AWS_REGION: '', AWS_CONFIG_FILE: '/dev/null' }, /^refrain: in which region\?/],
+    ['no server', 1, { AWS_ENDPOINT_URL: 'http://127.0.0.1:9' }, /^refrain: AWS cannot be reached/],
+  ])('%s is one line, and an exit code', async (_, code, env, line) => {
+    const result = await runCli(['aws', 'status', '--stack', 'refrain-nowhere'], {
+      env: { ...environment(), ...env },
+    });
+
+    expect(result.stderr).toMatch(line);
+    expect(result.stderr.trim().split('\n')).toHaveLength(1);
+    expect(result).toMatchObject({ code, stdout: '' });
+  });
+
+  it('is told to name a deployment', async () => {
+    const result = await runCli(['aws', 'status'], { env: environment() });
+
+    expect(result).toMatchObject({ code: 2, stderr: expect.stringContaining('--stack NAME') });
   });
 });

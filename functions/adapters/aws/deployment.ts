@@ -17,6 +17,7 @@ import { SqsQueueSender } from './queue-sender.ts';
 import { SqsQueueUpkeep } from './queue-upkeep.ts';
 import { DynamoReferenceStore } from './reference-store.ts';
 import { DynamoScanStore } from './scan-store.ts';
+import { S3Uploads } from './upload.ts';
 
 /** The stacks of a deployment that have outputs, and whether there may be a deployment without them. */
 const STACKS = [
@@ -96,6 +97,8 @@ export async function openDeployment({ stack, ...settings }: StackAddress) {
     scans: new DynamoScanStore(clients, outputs.scansTableName, outputs.evidenceBucketName),
     cases: new DynamoCaseStore(clients.dynamo, outputs.casesTableName),
     events: new EventBridgeBus(clients.eventBridge, outputs.verdictBusName),
+    uploads: new S3Uploads(clients.s3, outputs.uploadsBucketName),
+    recordings: new S3Uploads(clients.s3, outputs.referencesBucketName),
     scanRequests: new SqsQueueSender(clients.sqs, outputs.scanRequestsUrl),
     registerRequests: new SqsQueueSender(clients.sqs, outputs.registerRequestsUrl),
     queues: {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { Reference } from '../../../functions/core/reference.ts';
 import { Reason } from '../../../functions/core/scan.ts';
 import type { Registration } from '../../../functions/register/dependencies.ts';
-import { Runtime } from '../../runtime.ts';
+import { forEachConcurrently } from '../../../functions/steps/pool.ts';
 import { codeOf, sentenceOf, UsageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { findFiles, skippedWords } from '../files.ts';
@@ -13,7 +13,8 @@ import { paint, type Screen, type Style } from '../render/screen.ts';
 import { renderTable } from '../render/table.ts';
 import { clock, safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
-import { endsTheBatch, modelOption, trackProgress } from './work.ts';
+import { openEngine } from '../side.ts';
+import { endsTheBatch, modelOption, trackProgress, waitOption } from './work.ts';
 
 /** What the command line says of one file that was to be registered. */
 export const RegisterReport = z.object({
@@ -44,6 +45,7 @@ interface RegisterOptions {
   owner?: string;
   id?: string;
   model: string;
+  wait: number;
 }
 
 export function addRegister(program: Command): void {
@@ -63,6 +65,7 @@ export function addRegister(program: Command): void {
     .option('--owner <name>', 'who owns the recordings (where the metadata names nobody)')
     .option('--id <id>', 'your own id of the recording; for a single file')
     .addOption(modelOption())
+    .addOption(waitOption())
     .addHelpText(
       'after',
       `
@@ -105,18 +108,23 @@ async function register(session: Session, paths: string[], options: RegisterOpti
 async function registerAll(
   files: readonly string[],
   described: ReadonlyMap<string, Described>,
-  { owner, id, model }: RegisterOptions,
-  { terminal, storeDir, signal }: Session,
+  { owner, id, model, wait }: RegisterOptions,
+  session: Session,
   tell: (report: RegisterReport) => void,
 ): Promise<void> {
+  const { terminal, signal } = session;
   const progress = trackProgress(terminal, files.length);
-  await using runtime = await Runtime.open({ storeDir, modelDir: model, signal, onProgress: progress.heard });
-  for (const path of files) {
+  await using engine = await openEngine(session, {
+    modelDir: model,
+    waitMinutes: wait,
+    onProgress: progress.heard,
+  });
+  await forEachConcurrently(files, engine.concurrency, async (path) => {
     signal.throwIfAborted();
     progress.begin(path);
     const { referenceId = id, metadata = {} } = described.get(path) ?? {};
     try {
-      const registration = await runtime.register({
+      const registration = await engine.register({
         path,
         metadata: { ...(owner !== undefined && { owner }), ...metadata },
         ...(referenceId !== undefined && { referenceId }),
@@ -126,7 +134,7 @@ async function registerAll(
       if (signal.aborted || endsTheBatch(error)) throw error;
       tell(failed(path, { code: codeOf(error), message: sentenceOf(error) }));
     }
-  }
+  });
 }
 
 /** All that can be wrong with the metadata is found before any work starts. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Verdict } from '../../../functions/core/scan.ts';
-import { Runtime } from '../../runtime.ts';
+import { forEachConcurrently } from '../../../functions/steps/pool.ts';
+import type { Engine } from '../../engine.ts';
 import { codeOf, sentenceOf } from '../errors.ts';
 import { exitCodeOf } from '../exit.ts';
 import { findFiles, skippedWords, whyUnreadable } from '../files.ts';
@@ -9,11 +10,12 @@ import { paint } from '../render/screen.ts';
 import { count } from '../render/text.ts';
 import { reportOf, type ScanReport, unreadable } from '../report.ts';
 import { action, type Session } from '../session.ts';
-import type { Records } from '../side.ts';
-import { endsTheBatch, modelOption, trackProgress } from './work.ts';
+import { openEngine, placeOf, type Records } from '../side.ts';
+import { endsTheBatch, modelOption, trackProgress, waitOption } from './work.ts';
 
 interface ScanOptions {
   model: string;
+  wait: number;
   again?: boolean;
 }
 
@@ -29,6 +31,7 @@ export function addScan(program: Command): void {
     .argument('<path...>', 'files and folders')
     .option('--again', 'scan also what was scanned before')
     .addOption(modelOption())
+    .addOption(waitOption())
     .addHelpText(
       'after',
       `
@@ -52,7 +55,7 @@ are rejected or incomplete, 2 wrong usage.`,
 }
 
 async function scan(session: Session, paths: string[], options: ScanOptions): Promise<number> {
-  const { terminal, storeDir, signal } = session;
+  const { terminal, signal } = session;
   const found = await findFiles(paths);
   const leftOut = skippedWords(found.skipped);
   if (leftOut) terminal.note(leftOut);
@@ -70,21 +73,20 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
 
   if (found.files.length > 0) {
     const progress = trackProgress(terminal, found.files.length);
-    await using runtime = await Runtime.open({
-      storeDir,
+    await using engine = await openEngine(session, {
       modelDir: options.model,
-      signal,
+      waitMinutes: options.wait,
       onProgress: progress.heard,
     });
-    await warnOfEmptyCatalogue(runtime, session);
+    await warnOfEmptyCatalogue(engine, session);
     const startedAt = new Date().toISOString();
-    for (const path of found.files) {
+    await forEachConcurrently(found.files, engine.concurrency, async (path) => {
       signal.throwIfAborted();
       progress.begin(path);
-      const { report, finishedAt } = await scanFile(path, runtime, { again: options.again === true, signal });
+      const { report, finishedAt } = await scanFile(path, engine, { again: options.again === true, signal });
       tell(report);
       if (finishedAt && finishedAt < startedAt) known++;
-    }
+    });
   } else if (found.unreadable.length === 0) {
     terminal.note('there is nothing to scan in there');
   }
@@ -110,13 +112,13 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
  */
 export async function scanFile(
   path: string,
-  runtime: Runtime,
+  engine: Engine,
   { again = false, signal }: { again?: boolean; signal: AbortSignal },
 ): Promise<{ report: ScanReport; finishedAt?: string | undefined }> {
   try {
-    const record = await runtime.scan(path, { again });
+    const record = await engine.scan(path, { again });
     const { finishedAt } = record;
-    return { report: reportOf(path, record, await referencesOf(record, runtime.store)), finishedAt };
+    return { report: reportOf(path, record, await referencesOf(record, engine)), finishedAt };
   } catch (error) {
     if (signal.aborted || endsTheBatch(error)) throw error;
     return { report: whyNot(error, path) };
@@ -138,11 +140,10 @@ export const referencesOf = (
 ) => references.getMany(detections.map(({ referenceId }) => referenceId));
 
 /** Where nothing is registered everything is clear: true, and most likely not what was meant. */
-export async function warnOfEmptyCatalogue(runtime: Runtime, { terminal, storeDir }: Session): Promise<void> {
-  const { references } = await runtime.store.catalogue(runtime.model.model).stats();
-  if (references === 0) {
-    terminal.note(
-      `the catalogue in ${storeDir} is empty, so nothing can be found; "refrain register" fills it`,
+export async function warnOfEmptyCatalogue(engine: Engine, session: Session): Promise<void> {
+  if (await engine.isEmpty()) {
+    session.terminal.note(
+      `the catalogue in ${placeOf(session)} is empty, so nothing can be found; "refrain register" fills it`,
     );
   }
 }

@@ -2,7 +2,6 @@ import { stat } from 'node:fs/promises';
 import { type FSWatcher, watch as watchFolder } from 'chokidar';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RefrainError } from '../../../functions/core/errors.ts';
-import { Runtime } from '../../runtime.ts';
 import { sentenceOf, UsageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { looksLikeMedia } from '../files.ts';
@@ -10,12 +9,14 @@ import { renderScan } from '../render/scan.ts';
 import { safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
 import { Settling } from '../settling.ts';
+import { openEngine } from '../side.ts';
 import { scanFile, warnOfEmptyCatalogue } from './scan.ts';
-import { modelOption, trackProgress } from './work.ts';
+import { modelOption, trackProgress, waitOption } from './work.ts';
 
 interface WatchOptions {
   settle: number;
   model: string;
+  wait: number;
 }
 
 /** What browsers and copying programs call a file that is still growing. */
@@ -32,6 +33,7 @@ export function addWatch(program: Command): void {
     .argument('<folder>')
     .option('--settle <seconds>', 'a file that did not change for so long is complete', parseSeconds, 2)
     .addOption(modelOption())
+    .addOption(waitOption())
     .addHelpText(
       'after',
       `
@@ -44,8 +46,12 @@ Exit code: 0 when it was ended by Ctrl-C, 1 when it had to give up, 2 wrong usag
     .action(action(watch));
 }
 
-async function watch(session: Session, folder: string, { settle, model }: WatchOptions): Promise<number> {
-  const { terminal, storeDir, signal } = session;
+async function watch(
+  session: Session,
+  folder: string,
+  { settle, model, wait }: WatchOptions,
+): Promise<number> {
+  const { terminal, signal } = session;
   const isFolder = await stat(folder).then(
     (stats) => stats.isDirectory(),
     (error) => {
@@ -55,15 +61,19 @@ async function watch(session: Session, folder: string, { settle, model }: WatchO
   if (!isFolder) throw new UsageError(`${safe(folder)} is not a folder; "refrain scan" scans a single file`);
 
   const progress = trackProgress(terminal);
-  await using runtime = await Runtime.open({ storeDir, modelDir: model, signal, onProgress: progress.heard });
-  await warnOfEmptyCatalogue(runtime, session);
+  await using engine = await openEngine(session, {
+    modelDir: model,
+    waitMinutes: wait,
+    onProgress: progress.heard,
+  });
+  await warnOfEmptyCatalogue(engine, session);
 
   terminal.say(`Watching ${safe(folder)}; Ctrl-C ends.`);
   const startedAt = new Date().toISOString();
   try {
     for await (const path of landing(folder, settle, session)) {
       progress.begin(path);
-      const { report, finishedAt } = await scanFile(path, runtime, { signal });
+      const { report, finishedAt } = await scanFile(path, engine, { signal });
       // A verdict from before this watch began was told then.
       if (finishedAt && finishedAt < startedAt) terminal.progress.clear();
       else terminal.result(report, (screen) => renderScan(report, screen));
