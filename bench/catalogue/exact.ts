@@ -82,7 +82,13 @@ class Nearest<T> {
 const listsFor = <T = string>(queries: Float32Array, dimension: number, k: number) =>
   Array.from({ length: queries.length / dimension }, () => new Nearest<T>(k));
 
-function dot(a: Float32Array, from: number, b: Float32Array, start: number, dimension: number): number {
+export function dot(
+  a: Float32Array,
+  from: number,
+  b: Float32Array,
+  start: number,
+  dimension: number,
+): number {
   let [even, odd] = [0, 0];
   for (let i = 0; i < dimension; i += 2) {
     even += a[from + i]! * b[start + i]!;

@@ -7,6 +7,7 @@ import {
   type OpenSearchCatalogueSettings,
 } from '../../functions/adapters/aws/opensearch-catalogue.ts';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
@@ -16,6 +17,7 @@ import { OpenSearchServer } from '../../test/real/servers/opensearch.ts';
 import { RefrainEngine } from '../accuracy/engine.ts';
 import { catalogueOf, counter } from '../accuracy/queries.ts';
 import { protocolOf } from '../accuracy/split.ts';
+import { type Aimed, aimedSegments, rivalsBySize } from './crowding.ts';
 import { exactNearest, nameOf, nearestBySigns } from './exact.ts';
 import { distortedExcerpts, embedFiles } from './heard.ts';
 import { bestOf, type Cost, costOf } from './meter.ts';
@@ -48,7 +50,7 @@ const { values: options } = parseArgs({
 });
 const SEGMENTS = Number(options.segments);
 const CHOSEN = (
-  options.encodings === 'all' ? Object.keys(ENCODINGS) : options.encodings.split(',')
+  options.encodings === 'all' ? Object.keys(ENCODINGS) : options.encodings.split(',').filter(Boolean)
 ) as Encoding[];
 for (const name of CHOSEN) {
   if (!(name in ENCODINGS)) throw new Error(`no encoding ${name}; there are ${Object.keys(ENCODINGS)}`);
@@ -61,6 +63,8 @@ const EXCERPTS_PER_CONDITION = 5;
 /** Comparing with everything takes a while: of all queries, one in so many. */
 const CHECKED = 8;
 const RECALL_AT = 10;
+const AIMED = 3;
+const SIZES = [20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
 const SIGN_CANDIDATES = 200;
 
 const say = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
@@ -72,7 +76,7 @@ const tell = (line: string) => {
 
 const protocol = await protocolOf('validation');
 const entries = await catalogueOf(protocol, true);
-await using engine = await RefrainEngine.open(entries, counter(say, 'registered', entries.length));
+const engine = await RefrainEngine.open(entries, counter(say, 'registered', entries.length));
 const { model: embedder, store } = engine.runtime;
 const { model } = embedder;
 const { dimension } = model;
@@ -82,13 +86,20 @@ const real = await songsOf(
   entries.map(({ id }) => id),
   dimension,
 );
+// Others may want its store while the server is at work.
+await engine[Symbol.asyncDispose]();
 const realSegments = real.reduce((sum, { segments }) => sum + segments.length, 0);
 const songs = manySongs(real, SEGMENTS, dimension);
 say(`${SEGMENTS} segments of ${songs.length} references, of which ${realSegments} are real`);
 
 const excerpts = await distortedExcerpts(protocol, EXCERPTS_PER_CONDITION, 10);
 const embedded: SegmentVectors[] = [];
-for (const { path } of excerpts) embedded.push(...(await embedFiles([path], embedder, { windowSegments })));
+const aimed: Aimed[] = [];
+for (const excerpt of excerpts) {
+  const windows = await embedFiles([excerpt.path], embedder, { windowSegments });
+  embedded.push(...windows);
+  aimed.push(...windows.flatMap((window) => aimedSegments(excerpt, window, new SegmentGrid(model))));
+}
 const queries = Float32Array.from(embedded.flatMap(({ vectors }) => [...vectors]));
 const queryCount = queries.length / dimension;
 const checked = everyNth(queries, CHECKED);
@@ -115,18 +126,29 @@ tell(
   `- One bit per value, compared with everything: of the true ten nearest, ${percent(shared(truth, bySigns))} are among ` +
     `the ${SIGN_CANDIDATES} nearest by sign. No index of binary vectors finds more.`,
 );
-
 const server = await OpenSearchServer.start({ heapMb: Number(options['heap-mb']), optimise: 'speed' });
 try {
   for (const encoding of CHOSEN) await measure(encoding);
 } finally {
   await server.dispose();
 }
+tellCrowding();
 await mkdir(join(import.meta.dirname, '../results'), { recursive: true });
 await writeFile(
   join(import.meta.dirname, `../results/catalogue-${SEGMENTS}-${CHOSEN.join('-')}.md`),
   `${lines.join('\n')}\n`,
 );
+
+/** What no index can help: in a larger catalogue, more of what is near is of other recordings. */
+function tellCrowding(): void {
+  const sizes = SIZES.filter((size) => size <= SEGMENTS);
+  const some = aimed.filter((_, i) => i % AIMED === 0);
+  tell('\n| segments in the catalogue | right one nearest | among the 20 nearest |\n|---:|---:|---:|');
+  for (const [i, rivals] of rivalsBySize(songs, some, sizes, dimension).entries()) {
+    const within = (k: number) => percent(rivals.filter((count) => count < k).length / rivals.length);
+    tell(`| ${whole(sizes[i]!)} | ${within(1)} | ${within(neighbours)} |`);
+  }
+}
 
 async function measure(encoding: Encoding): Promise<void> {
   tell(`\n## ${encoding}\n`);
