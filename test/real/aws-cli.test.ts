@@ -1,6 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { objectCreated } from '../../functions/core/requests.ts';
+import type { ScanRecord } from '../../functions/core/scan.ts';
+import { begunAnew } from '../../functions/steps/replay.ts';
 import { temporaryFolder } from '../support/audio.ts';
 import { type CliResult, runCli } from '../support/cli.ts';
 import { awsClients, depthOf } from './support/aws.ts';
@@ -129,23 +132,64 @@ describe('the command line on a deployment', () => {
     });
   });
 
-  it('shows dead letters', async () => {
+  it('shows dead letters and scans that wait, and gives the letters back to their queue', async () => {
     const { url, deadLetters } = deployment.scanRequests;
-    await clients.sqs.send(new SendMessageCommand({ QueueUrl: url, MessageBody: 'nobody understands this' }));
+    const [clear] = (
+      await refrain('scans', '--jsonl', '--verdict', 'clear')
+    ).lines() as unknown as ScanRecord[];
+    await deployment.stores.scans.put({ ...begunAnew(clear!, clear!.model, new Date(0)) });
+    // One that nobody will ever understand, and one that will do.
+    for (const MessageBody of ['nobody understands this', objectCreated(clear!.upload)]) {
+      await clients.sqs.send(new SendMessageCommand({ QueueUrl: deadLetters, MessageBody }));
+    }
+
+    const status = await refrain('aws', 'status', '--jsonl');
+    const redriven = await refrain('aws', 'redrive', '--jsonl');
+    const scan = await eventually('the scan', async () => {
+      const found = await deployment.stores.scans.get(clear!.scanId);
+      return found?.state === 'done' ? found : undefined;
+    });
     await eventually('the dead letter', async () =>
-      (await depthOf(clients, deadLetters)) === 1 ? true : undefined,
+      (await depthOf(clients, url)) === 0 && (await depthOf(clients, deadLetters)) === 1 ? true : undefined,
     );
 
-    const { code, lines } = await refrain('aws', 'status', '--jsonl');
-
-    expect(code).toBe(0);
-    expect(lines()[0]).toMatchObject({
+    expect(status.code).toBe(0);
+    expect(status.lines()[0]).toMatchObject({
       stack: deployment.stack,
       queues: expect.arrayContaining([
-        expect.objectContaining({ queue: 'scanRequests', dead: 1, waiting: 0 }),
+        expect.objectContaining({ queue: 'scanRequests', dead: 2, waiting: 0 }),
       ]),
       catalogue: { live: { index: expect.stringMatching(/-\d{6}$/) } },
+      scans: { unfinished: 1, scans: [{ scanId: clear!.scanId, stuck: true }] },
     });
+    expect(redriven.code).toBe(0);
+    expect(redriven.lines()).toContainEqual({ queue: 'scanRequests', moved: 2 });
+    expect(scan.verdict).toBe('clear');
+    expect((await refrain('aws', 'status')).stdout).toMatch(/scanRequests +0 +0 +0 +\S+ +1\n/);
+  });
+
+  it('scans an upload again by the id of its scan, and says how to follow it', async () => {
+    const [before] = (await refrain('scans', '--jsonl', '--verdict', 'flagged')).lines();
+
+    const { code, stdout } = await refrain('aws', 'replay', String(before!.scanId));
+    const after = await eventually('the scan', async () => {
+      const scan = await deployment.stores.scans.get(String(before!.scanId));
+      return scan?.announced ? scan : undefined;
+    });
+
+    expect(code).toBe(0);
+    expect(stdout).toContain(`refrain scans show ${before!.scanId} --stack ${deployment.stack}`);
+    expect(after).toMatchObject({ verdict: 'flagged', upload: before!.upload });
+    expect(after.finishedAt! > String(before!.finishedAt)).toBe(true);
+    // It was decided on before.
+    expect((await refrain('cases', '--state', 'open', '--jsonl')).lines()).toEqual([]);
+  });
+
+  it('does not replay what it does not know', async () => {
+    const { code, stderr } = await refrain('aws', 'replay', 'scan_nobody');
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^refrain: there is no scan scan_nobody/);
   });
 
   it('erases a reference from the catalogue, too', async () => {

@@ -3,6 +3,7 @@ import {
   DeleteMessageCommand,
   GetQueueAttributesCommand,
   ListMessageMoveTasksCommand,
+  type ListMessageMoveTasksResultEntry,
   ReceiveMessageCommand,
   SendMessageCommand,
   type SQSClient,
@@ -59,26 +60,35 @@ export class SqsQueueUpkeep {
    */
   async redrive(): Promise<number> {
     const SourceArn = await this.#deadLettersArn();
+    let before: ListMessageMoveTasksResultEntry | undefined;
     try {
+      before = await this.#lastMove(SourceArn);
       await this.#client.send(new StartMessageMoveTaskCommand({ SourceArn }));
     } catch (error) {
       if (!isRefusal(error)) throw error;
       return this.#redriveByHand();
     }
     for (;;) {
-      const { Results } = await this.#client.send(
-        new ListMessageMoveTasksCommand({ SourceArn, MaxResults: 1 }),
-      );
-      const { Status, ApproximateNumberOfMessagesMoved = 0, FailureReason } = Results?.[0] ?? {};
-      if (Status === 'COMPLETED') return ApproximateNumberOfMessagesMoved;
-      if (Status !== 'RUNNING') {
-        throw new RefrainError(
-          'REDRIVE',
-          `SQS stopped moving dead letters of ${this.name}: ${FailureReason ?? Status ?? 'the task is gone'}`,
-        );
+      const move = await this.#lastMove(SourceArn);
+      // The list may be a moment late, and know of an earlier move only.
+      if (move && move.StartedTimestamp !== before?.StartedTimestamp) {
+        if (move.Status === 'COMPLETED') return move.ApproximateNumberOfMessagesMoved ?? 0;
+        if (move.Status !== 'RUNNING') {
+          throw new RefrainError(
+            'REDRIVE',
+            `SQS stopped moving dead letters of ${this.name}: ${move.FailureReason ?? move.Status}`,
+          );
+        }
       }
       await sleep(POLL_MS);
     }
+  }
+
+  async #lastMove(SourceArn: string): Promise<ListMessageMoveTasksResultEntry | undefined> {
+    const { Results } = await this.#client.send(
+      new ListMessageMoveTasksCommand({ SourceArn, MaxResults: 1 }),
+    );
+    return Results?.[0];
   }
 
   async #redriveByHand(): Promise<number> {
