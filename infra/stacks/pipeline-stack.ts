@@ -137,7 +137,11 @@ export class PipelineStack extends Stack {
       code: DockerImageCode.fromImageAsset('.', {
         file: 'functions/embed/Dockerfile',
         platform: ARCHITECTURE === 'arm64' ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
-        exclude: ['**', '!functions', '!models', '!package.json', '!package-lock.json', '!.npmrc'],
+        // What the Dockerfile copies, and nothing else: a change elsewhere is no new image.
+        exclude: [
+          '**',
+          ...['!functions/core', '!functions/ports', '!functions/embed', '!models/refrain-fp-1'],
+        ],
       }),
       reservedConcurrentExecutions: stage.embedConcurrency,
       ...(catalogue.network && {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, Validations } from 'aws-cdk-lib';
@@ -97,6 +97,20 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     expect(functions.length).toBe(4);
     for (const { id, Properties } of functions)
       expect(Properties['Architectures'], id).toEqual([ARCHITECTURE]);
+  });
+
+  it('hands the Dockerfile of embed all that it copies, and no other function', () => {
+    const dockerfile = readFileSync('functions/embed/Dockerfile', 'utf8');
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, paths]) =>
+      paths!.split(' '),
+    );
+    const context = readdirSync(stage.app.outdir)
+      .map((asset) => join(stage.app.outdir, asset))
+      .find((asset) => existsSync(join(asset, 'functions/embed/Dockerfile')))!;
+
+    expect(copied).toContain('functions/embed');
+    expect(copied.filter((path) => !existsSync(join(context, path)))).toEqual([]);
+    expect(readdirSync(join(context, 'functions')).sort()).toEqual(['core', 'embed', 'ports']);
   });
 
   it('lets embed do nothing but write its log', () => {

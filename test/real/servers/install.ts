@@ -27,7 +27,7 @@ const MODULES = [
   'transport-netty4',
 ];
 
-const CACHE = join(process.env.REFRAIN_CACHE ?? join(homedir(), '.cache', 'refrain'), 'servers');
+export const CACHE = join(process.env.REFRAIN_CACHE ?? join(homedir(), '.cache', 'refrain'), 'servers');
 
 /** @returns the server's home folder, with the k-NN plugin in place */
 export function installOpenSearch(): Promise<string> {
@@ -113,17 +113,18 @@ async function unzip(archive: string, folder: string): Promise<void> {
   await rm(archive);
 }
 
-async function need(command: string, args: string[], what: string): Promise<void> {
+/** Runs a command. @throws when it fails, or is not there: then with `what` it belongs to */
+export async function need(command: string, args: string[], what: string): Promise<void> {
   await exec(command, args).catch((cause) => {
     if (cause.code === 'ENOENT') {
-      throw new Error(`the tests on real servers need ${what}; ${command} is not on the path`, { cause });
+      throw new Error(`these tests need ${what}; ${command} is not on the path`, { cause });
     }
     throw new Error(`${command} ${args.join(' ')} failed: ${cause.stderr || cause.stdout}`, { cause });
   });
 }
 
 /** Installs into a temporary folder and renames, so that an interrupted installation is never taken for a whole one. */
-async function once(name: string, install: (folder: string) => Promise<string>): Promise<string> {
+export async function once(name: string, install: (folder: string) => Promise<string>): Promise<string> {
   const installed = join(CACHE, name);
   if (
     await access(installed).then(
