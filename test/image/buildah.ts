@@ -28,6 +28,8 @@ export class Buildah {
     const buildah = (await overlay.#works()) ? overlay : new Buildah(tools, 'vfs');
     // What a run that was killed has left mounted.
     await buildah.#run('rm', '--all');
+    // Without layers to build on, the images of former runs are of no use.
+    if (buildah.#driver === 'vfs') await buildah.#run('rmi', '--prune');
     return buildah;
   }
 
