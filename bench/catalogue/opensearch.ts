@@ -46,6 +46,8 @@ const { values: options } = parseArgs({
     segments: { type: 'string', default: '1000000' },
     encodings: { type: 'string', default: 'float,byte' },
     'heap-mb': { type: 'string', default: '3072' },
+    /** Of Lucene's tiered merging: fewer make fewer graphs, for more work. OpenSearch's own is 10. */
+    'segments-per-tier': { type: 'string' },
   },
 });
 const SEGMENTS = Number(options.segments);
@@ -160,6 +162,13 @@ async function measure(encoding: Encoding): Promise<void> {
   const index = `${catalogue.alias}-000001`;
   if (encoding === 'float' || encoding === 'byte') await catalogue.ensureIndex();
   else await createIndex(client, index, catalogue.alias, encoding);
+  if (options['segments-per-tier']) {
+    const perTier = Number(options['segments-per-tier']);
+    await client.indices.putSettings({
+      index,
+      body: { index: { merge: { policy: { segments_per_tier: perTier } } } } as object,
+    });
+  }
 
   const filled = await costOf(server.pid, () => register(encoding));
   const before = await contentOf(client, index);
@@ -169,6 +178,7 @@ async function measure(encoding: Encoding): Promise<void> {
   );
   await search(catalogue);
   tell(`- Before merging: ${speedOf(await bestOf(2, server.pid, () => search(catalogue)))}.`);
+  await tellLatency('before merging', catalogue);
 
   say('merging');
   const merged = await costOf(server.pid, () =>
@@ -188,16 +198,19 @@ async function measure(encoding: Encoding): Promise<void> {
     );
     tell(`- \`_msearch\` of ${queriesPerRequest}: ${speedOf(best)}.`);
   }
-  for (const efSearch of [50, 100, 200]) {
+  for (const efSearch of [50, 100, 200, 400]) {
     const wider = catalogueFor(encoding, client, { efSearch });
-    const found = (await wider.search(checked, neighbours)).map(namesOf);
     const cost = await bestOf(2, server.pid, () => search(wider));
     tell(
-      `- ef_search ${efSearch}: recall@${RECALL_AT} **${percent(shared(truth, found, RECALL_AT))}** ` +
-        `(${percent(shared(truth, found))} within k = ${neighbours}; the nearest ` +
-        `${percent(shared(nearestOf(truth), nearestOf(found)))}); CPU ${perThousand(cost)}.`,
+      `- ef_search ${efSearch} (CPU ${perThousand(cost)}): ${await recallOf(wider)}; ${await detectedBy(wider)}.`,
     );
   }
+  await tellLatency('merged', catalogue);
+  await tellAlarms(catalogue);
+  await client.indices.delete({ index });
+}
+
+async function tellLatency(state: string, catalogue: OpenSearchCatalogue): Promise<void> {
   for (const [what, windows] of Object.entries(uploads)) {
     for (let i = 0; i < 2; i++) await match(windows, catalogue);
     const runs = [];
@@ -205,24 +218,47 @@ async function measure(encoding: Encoding): Promise<void> {
     runs.sort((a, b) => a.searchMs + a.matchMs - b.searchMs - b.matchMs);
     const [best, median] = [runs[0]!, runs[runs.length >> 1]!];
     tell(
-      `- Three minutes of upload, ${what} (${best.queries} queries, ${best.found.length} references found): ` +
+      `- Three minutes of upload, ${what}, ${state} (${best.queries} queries, ${best.found.length} references found): ` +
         `**${whole(best.searchMs + best.matchMs)} ms** (search ${whole(best.searchMs)}, align ` +
         `${whole(best.matchMs)}); median ${whole(median.searchMs + median.matchMs)} ms.`,
     );
   }
-  const heard = { right: 0, wrong: 0, alarms: 0 };
-  for (const [i, { track }] of excerpts.entries()) {
+}
+
+async function recallOf(catalogue: OpenSearchCatalogue): Promise<string> {
+  const found = (await catalogue.search(checked, neighbours)).map(namesOf);
+  return (
+    `recall@${RECALL_AT} **${percent(shared(truth, found, RECALL_AT))}** ` +
+    `(${percent(shared(truth, found))} within k = ${neighbours}; the nearest ` +
+    `${percent(shared(nearestOf(truth), nearestOf(found)))})`
+  );
+}
+
+/** What all of it is for: which recordings are named, rightly and wrongly. */
+async function detectedBy(catalogue: OpenSearchCatalogue): Promise<string> {
+  const heard = { right: 0, wrong: 0 };
+  for (const [i, { id, track }] of excerpts.entries()) {
     const { found } = await match(embedded[i]!, catalogue);
     if (found.includes(track!.id)) heard.right++;
     else if (found.length > 0) heard.wrong++;
+    if (found.some((name) => name !== track!.id)) say(`${id} was taken for ${found}`);
   }
-  for (const windows of others) heard.alarms += (await match(windows, catalogue)).found.length;
-  tell(
-    `- Of ${excerpts.length} excerpts of ten seconds, the recording was named for **${heard.right}**, only another one ` +
-      `for ${heard.wrong}. In ${hoursOf(others).toFixed(1)} hours of music that is not in the catalogue, ` +
-      `**${heard.alarms}** recordings were named.`,
+  return (
+    `the recording named for **${heard.right}** of ${excerpts.length} excerpts of ten seconds, only another one for ` +
+    `${heard.wrong}`
   );
-  await client.indices.delete({ index });
+}
+
+async function tellAlarms(catalogue: OpenSearchCatalogue): Promise<void> {
+  let alarms = 0;
+  for (const [i, windows] of others.entries()) {
+    const { found } = await match(windows, catalogue);
+    alarms += found.length;
+    if (found.length > 0) say(`${protocol.outsiders[i]!.id} was taken for ${found}`);
+  }
+  tell(
+    `- ${hoursOf(others).toFixed(1)} hours of music that is not in the catalogue: ${alarms} recordings named.`,
+  );
 }
 
 function connect(): Client {
