@@ -34,5 +34,28 @@ export const CatalogueOperation = z.discriminatedUnion('operation', [
     operation: z.literal('remove'),
     referenceId: z.string().min(1),
   }),
+  z.object({
+    type: z.literal('refrain.catalogue.v1'),
+    operation: z.literal('reindex'),
+    /** Whether to ask for what is missing. Once will do: requests that fail become dead letters. */
+    ask: z.boolean(),
+  }),
 ]);
 export type CatalogueOperation = z.infer<typeof CatalogueOperation>;
+
+/** How far the making of a new index is. */
+export const ReindexProgress = z.discriminatedUnion('phase', [
+  /** What the live index has goes over, vectors and all. */
+  z.object({ phase: z.literal('copying'), copied: z.int().nonnegative(), of: z.int().nonnegative() }),
+  /** What it does not have, or only of another model, is heard again. */
+  z.object({
+    phase: z.literal('filling'),
+    missing: z.int().positive(),
+    asked: z.int().nonnegative(),
+    /** Some of those that are missing. */
+    examples: z.array(z.string()),
+  }),
+  /** The new index is the live one, and the old one is gone. */
+  z.object({ phase: z.literal('done'), live: IndexState }),
+]);
+export type ReindexProgress = z.infer<typeof ReindexProgress>;

@@ -45,6 +45,13 @@ export const RegisterRequest = z.object({
 });
 export type RegisterRequest = z.infer<typeof RegisterRequest>;
 
+/** Hears a registered reference again, for the index that is being made. */
+export const ReindexRequest = z.object({
+  type: z.literal('refrain.reindex.v1'),
+  referenceId: z.string().min(1),
+});
+export type ReindexRequest = z.infer<typeof ReindexRequest>;
+
 /** The uploads that a message in the scan queue asks to scan; none for a test event or a deletion. */
 export function parseScanRequest(body: string): ObjectVersion[] {
   return createdObjects(parseJson(body));
@@ -59,6 +66,12 @@ export function parseRegisterRequest(body: string): Omit<RegisterRequest, 'type'
     return [request.data];
   }
   return createdObjects(json).map((object) => ({ object, metadata: {} }));
+}
+
+/** What a message in the register queue asks to hear again, if that is what it asks for. */
+export function parseReindexRequest(body: string): ReindexRequest | undefined {
+  const request = ReindexRequest.safeParse(parseJson(body));
+  return request.success ? request.data : undefined;
 }
 
 /** The notification that S3 would send for this object. */

@@ -1,4 +1,5 @@
 import type { CatalogueState } from '../core/catalogue-state.ts';
+import type { Catalogue } from './catalogue.ts';
 
 /** Looks after the indexes of the catalogue, which to everybody else is one. */
 export interface CatalogueUpkeep {
@@ -6,4 +7,31 @@ export interface CatalogueUpkeep {
 
   /** Removes every segment of a reference, wherever there is one; resolves to how many the live index had. */
   remove(referenceId: string): Promise<number>;
+}
+
+/**
+ * Makes a new index while the live one is searched and written to as always, and lets it take over when it is complete.
+ * All that it remembers lies in the indexes, so that anybody can go on with what another began.
+ */
+export interface CatalogueRebuild {
+  /** Makes the index, or goes on with one that was begun. */
+  begin(): Promise<void>;
+
+  /** The index that is being made, for writing; `undefined` when none is. */
+  next(): Promise<Pick<Catalogue, 'add' | 'remove'> | undefined>;
+
+  /** How many segments each reference has in one of the two; empty where that one is not there. */
+  counts(of: 'live' | 'next'): Promise<Map<string, number>>;
+
+  /** Copies a reference from the live index, in place of what the new one has of it. */
+  copy(referenceId: string): Promise<void>;
+
+  /** Copies again whatever was written to the live index since the new one was begun, or since the last time. */
+  catchUp(): Promise<void>;
+
+  /**
+   * Closes the live index for writing, catches up, and when `isComplete` then holds, lets the new one take its place in
+   * one step. Otherwise everything is as before, and it resolves to `false`.
+   */
+  takeOver(isComplete: () => Promise<boolean>): Promise<boolean>;
 }

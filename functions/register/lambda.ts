@@ -1,17 +1,22 @@
 import type { Context, SQSEvent } from 'aws-lambda';
 import { connect } from '../adapters/aws/connect.ts';
+import { SqsQueueSender } from '../adapters/aws/queue-sender.ts';
 import { RegisterEnvironment, readEnvironment } from '../config.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../scan/dependencies.ts';
 import { createRegisterHandler } from './handler.ts';
 import { createOperator, isOperation } from './operate.ts';
 
-const { dependencies, lambdaHandler, begin, upkeep } = await connect(
-  'register',
-  readEnvironment(RegisterEnvironment),
+const environment = readEnvironment(RegisterEnvironment);
+const { clients, dependencies, lambdaHandler, begin, upkeep } = await connect('register', environment);
+const register = lambdaHandler(
+  createRegisterHandler({ ...dependencies, upkeep, settings: DEFAULT_SCAN_SETTINGS }),
 );
-
-const register = lambdaHandler(createRegisterHandler({ ...dependencies, settings: DEFAULT_SCAN_SETTINGS }));
-const operate = createOperator({ upkeep });
+const operate = createOperator({
+  upkeep,
+  references: dependencies.references,
+  requests: new SqsQueueSender(clients.sqs, environment.REFRAIN_SCAN_REQUESTS_URL),
+  model: dependencies.embedder.model,
+});
 
 export const handler = (event: SQSEvent | object, context: Context): Promise<object> => {
   if (!isOperation(event)) return register(event as SQSEvent, context);

@@ -127,7 +127,8 @@ interface HeardReference {
   tags: Record<string, string>;
 }
 
-async function listen(
+/** Everything that is to be heard of a recording; one that cannot be decoded is told so, and does not throw. */
+export async function listen(
   path: string,
   key: string,
   deps: RegisterDependencies,

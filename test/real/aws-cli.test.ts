@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { CatalogueState } from '../../functions/core/catalogue-state.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ScanRecord } from '../../functions/core/scan.ts';
 import { begunAnew } from '../../functions/steps/replay.ts';
@@ -36,6 +38,11 @@ describe('the command line on a deployment', () => {
 
   const refrain = (...args: string[]): Promise<CliResult> =>
     runCli([...args, '--stack', deployment.stack], { env: environment() });
+
+  const catalogue = async (): Promise<CatalogueState> => {
+    const [status] = (await refrain('aws', 'status', '--jsonl')).lines();
+    return CatalogueState.parse(status!.catalogue);
+  };
 
   beforeAll(async () => {
     writeFileSync(songFile, encodeAudio(song));
@@ -192,6 +199,41 @@ describe('the command line on a deployment', () => {
     expect(stderr).toMatch(/^refrain: there is no scan scan_nobody/);
   });
 
+  it('makes the index anew from the one that is there', async () => {
+    const before = await catalogue();
+
+    const { code, lines } = await refrain('aws', 'reindex', '--jsonl');
+
+    expect(code).toBe(0);
+    expect(lines().at(-1)).toMatchObject({ phase: 'done', live: { references: 1 } });
+    const after = await catalogue();
+    expect(numberOf(after.live!.index)).toBe(numberOf(before.live!.index) + 1);
+    expect(after.next).toBeUndefined();
+    expect((await refrain('scan', uploadFile, '--jsonl')).lines()).toMatchObject([
+      { verdict: 'flagged', detections: [{ referenceId: 'my-song' }] },
+    ]);
+  });
+
+  it('calls nothing clear while the index is lost, and makes it anew from the recordings', async () => {
+    const { live } = await catalogue();
+    const openSearch = createOpenSearchClient({ url: deployment.openSearchUrl, auth: { kind: 'none' } });
+    await openSearch.indices.delete({ index: live!.index });
+
+    const meanwhile = await refrain('scan', uploadFile, '--wait', '0.05', '--jsonl');
+    const { code, lines, stderr } = await refrain('aws', 'reindex', '--jsonl');
+
+    expect(meanwhile.code).toBe(1);
+    expect(meanwhile.lines()).toMatchObject([{ verdict: 'incomplete', reason: { code: 'NOT_FINISHED' } }]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(lines().at(-1)).toMatchObject({
+      phase: 'done',
+      live: { references: 1, segments: live!.segments },
+    });
+    expect((await refrain('scan', uploadFile, '--jsonl')).lines()).toMatchObject([
+      { verdict: 'flagged', detections: [{ referenceId: 'my-song' }] },
+    ]);
+  });
+
   it('erases a reference from the catalogue, too', async () => {
     const { code, lines } = await refrain('references', 'delete', 'my-song', '--jsonl');
     const clear = await refrain('scan', uploadFile, '--jsonl');
@@ -202,6 +244,9 @@ describe('the command line on a deployment', () => {
     expect(clear.lines()).toMatchObject([{ verdict: 'clear' }]);
   });
 });
+
+/** Indexes are numbered. */
+const numberOf = (index: string): number => Number(/\d{6}$/.exec(index)?.[0]);
 
 describe('an operator who is not understood', () => {
   it.each([

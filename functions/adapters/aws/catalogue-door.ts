@@ -1,5 +1,5 @@
 import { InvokeCommand, type LambdaClient } from '@aws-sdk/client-lambda';
-import { type CatalogueOperation, CatalogueState } from '../../core/catalogue-state.ts';
+import { type CatalogueOperation, CatalogueState, ReindexProgress } from '../../core/catalogue-state.ts';
 import { RefrainError } from '../../core/errors.ts';
 import type { CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
 
@@ -23,6 +23,11 @@ export class CatalogueDoor implements CatalogueUpkeep {
   async remove(referenceId: string): Promise<number> {
     const { removed } = (await this.#ask({ operation: 'remove', referenceId })) as { removed: number };
     return removed;
+  }
+
+  /** One step of making the index anew; see `reindexStep`. */
+  async reindex(ask: boolean): Promise<ReindexProgress> {
+    return ReindexProgress.parse(await this.#ask({ operation: 'reindex', ask }));
   }
 
   /** @throws RefrainError (CATALOGUE_OPERATION) with what the function threw */

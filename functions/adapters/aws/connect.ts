@@ -7,6 +7,7 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { CommonEnvironment } from '../../config.ts';
 import { METRICS } from '../../constants.ts';
 import { readManifest } from '../../embed/model-folder.ts';
+import type { CatalogueRebuild } from '../../ports/catalogue-upkeep.ts';
 import { systemClock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { ReferenceStore } from '../../ports/stores.ts';
@@ -107,7 +108,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
     async (event: SQSEvent, context: Context): Promise<SQSBatchResponse> => {
       begin(context);
       try {
-        ready ??= prepareCatalogue(catalogue, references);
+        ready ??= prepareCatalogue(catalogue, references, upkeep);
         const response = await ready
           .then(() => handle(event, context))
           .catch((error) => {
@@ -148,13 +149,16 @@ const logOf = (logger: Logger): Log => ({
 export async function prepareCatalogue(
   catalogue: OpenSearchCatalogue,
   references: ReferenceStore,
+  rebuild: CatalogueRebuild,
 ): Promise<void> {
   if (await catalogue.exists()) return;
+  // Until it has taken over there is nothing to search, and every search says so.
+  if (await rebuild.next()) return;
   const { items } = await references.list({ limit: 1 });
   if (items.length > 0) {
     throw new CatalogueError(
       `the index behind ${catalogue.alias} is gone, though references are registered: restore it from a snapshot, ` +
-        'or index the references again',
+        'or make it anew ("refrain aws reindex")',
     );
   }
   await catalogue.ensureIndex();

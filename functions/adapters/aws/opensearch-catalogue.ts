@@ -23,6 +23,8 @@ export interface OpenSearchCatalogueSettings {
   replicas?: number;
   /** How soon written segments can be found: shorter means more and smaller graphs to search. */
   refreshInterval?: string;
+  /** Whether a write resolves only when it can be found, which a reference that is called active must be. */
+  waitUntilFound?: boolean;
   /** Candidates that the graph search keeps: recall against time. At least `k`. */
   efSearch?: number;
   /** Queries that travel together. */
@@ -37,6 +39,7 @@ const DEFAULTS = {
   shards: 1,
   replicas: 0,
   refreshInterval: '1s',
+  waitUntilFound: true,
   efSearch: 100,
   queriesPerRequest: 100,
   concurrency: 4,
@@ -66,7 +69,7 @@ export interface SearchFilter {
  * - Names: index `refrain-MODEL-000001`, alias `refrain-MODEL`. All reads and writes go to the alias, so a rebuilt
  *   index takes over in one step.
  * - Segments have deterministic ids: a repeated registration rewrites what is there.
- * - A write waits until it can be found (`refresh=wait_for`): a reference that is called active is searchable. Waiting
+ * - A write waits until it can be found (`refresh=wait_for`), where that is asked for: a reference that is called active is searchable. Waiting
  *   for the periodic refresh, rather than forcing one, keeps a flood of registrations from making a flood of tiny
  *   graphs.
  * - The client does not retry 429s, and inside `_msearch` and `_bulk` each item can fail by itself: only what failed
@@ -94,14 +97,17 @@ export class OpenSearchCatalogue implements Catalogue {
   async ensureIndex(): Promise<void> {
     if (await this.exists()) return;
     try {
-      await this.#call(() =>
-        this.#client.indices.create({ index: `${this.alias}-000001`, body: this.#indexDefinition() }),
-      );
+      await this.createIndex(`${this.alias}-000001`);
     } catch (error) {
       // Somebody else was faster.
       if (!(error instanceof CatalogueError && error.type === 'resource_already_exists_exception'))
         throw error;
     }
+  }
+
+  /** Creates an index of this name behind the alias. */
+  async createIndex(index: string): Promise<void> {
+    await this.#call(() => this.#client.indices.create({ index, body: this.#indexDefinition() }));
   }
 
   async add(referenceId: string, { segments, vectors }: SegmentVectors): Promise<void> {
@@ -240,7 +246,7 @@ export class OpenSearchCatalogue implements Catalogue {
       const { body } = await this.#client.bulk({
         index: this.alias,
         require_alias: true,
-        refresh: 'wait_for',
+        refresh: this.#settings.waitUntilFound ? 'wait_for' : false,
         // Sent as it is; the types only know the object form.
         body: lines as never,
       });

@@ -1,22 +1,41 @@
 import type { Client } from '@opensearch-project/opensearch';
 import type { CatalogueState, IndexState } from '../../core/catalogue-state.ts';
 import type { ModelManifest } from '../../core/model.ts';
-import type { CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
+import type { Catalogue } from '../../ports/catalogue.ts';
+import type { CatalogueRebuild, CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
 import { OpenSearchCatalogue, type OpenSearchCatalogueSettings } from './opensearch-catalogue.ts';
+import { CatalogueError, isTransient, translated } from './opensearch-errors.ts';
+import { withRetries } from './retry.ts';
 
-/** The indexes of one model's catalogue in OpenSearch. */
-export class OpenSearchUpkeep implements CatalogueUpkeep {
+/** References per page of a count. */
+const PAGE = 1000;
+
+/**
+ * The indexes of one model's catalogue in OpenSearch: the live one behind the alias `refrain-MODEL`, and at times its
+ * successor behind `refrain-MODEL-next`. Numbers in their names only grow.
+ *
+ * What goes from one to the other is read and written like everything else, and not by `_reindex`: of an index with
+ * derived vectors, which is how they are kept by default, OpenSearch 3.5 copies nothing from the second time on, and
+ * calls that a success.
+ */
+export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
   readonly #client: Client;
   readonly #model: ModelManifest;
+  readonly #settings: OpenSearchCatalogueSettings;
   readonly #live: OpenSearchCatalogue;
-  /** Found under a name of its own, until it takes over. */
   readonly #next: OpenSearchCatalogue;
 
   constructor(client: Client, model: ModelManifest, settings: OpenSearchCatalogueSettings) {
     this.#client = client;
     this.#model = model;
+    this.#settings = settings;
     this.#live = new OpenSearchCatalogue(client, settings);
-    this.#next = new OpenSearchCatalogue(client, { ...settings, alias: `${this.#live.alias}-next` });
+    this.#next = new OpenSearchCatalogue(client, {
+      ...settings,
+      alias: `${this.#live.alias}-next`,
+      // Nobody searches in it yet.
+      waitUntilFound: false,
+    });
   }
 
   async state(): Promise<CatalogueState> {
@@ -31,23 +50,185 @@ export class OpenSearchUpkeep implements CatalogueUpkeep {
   }
 
   async remove(referenceId: string): Promise<number> {
-    if (await this.#next.exists()) await this.#next.remove(referenceId);
+    const next = await this.next();
+    await next?.remove(referenceId);
     return (await this.#live.exists()) ? this.#live.remove(referenceId) : 0;
   }
 
+  async begin(): Promise<void> {
+    const live = await this.#indexBehind(this.#live);
+    // A run that died while it took over may have left it closed.
+    if (live) await this.#openForWriting(live);
+    if (await this.#next.exists()) return;
+    const since = live === undefined ? undefined : await this.#lastOperation(live);
+    const number = Math.max(0, ...(await this.#numbers())) + 1;
+    await this.#next.createIndex(`${this.#live.alias}-${String(number).padStart(6, '0')}`);
+    if (since !== undefined) await this.#rememberCaughtUp(since);
+  }
+
+  async next(): Promise<Pick<Catalogue, 'add' | 'remove'> | undefined> {
+    return (await this.#next.exists()) ? this.#next : undefined;
+  }
+
+  async counts(of: 'live' | 'next'): Promise<Map<string, number>> {
+    const index = await this.#indexBehind(of === 'live' ? this.#live : this.#next);
+    return index ? this.#countsIn(index, { match_all: {} }) : new Map();
+  }
+
+  async copy(referenceId: string): Promise<void> {
+    const index = (await this.#indexBehind(this.#live))!;
+    const { data_type } = await this.#vectorField(index);
+    // It may hold them in another way than is wanted now.
+    const from = new OpenSearchCatalogue(this.#client, {
+      ...this.#settings,
+      encoder: data_type === 'byte' ? 'byte' : 'none',
+    });
+    const segments = await from.vectorsOf(referenceId, 0, Number.POSITIVE_INFINITY);
+    await this.#next.remove(referenceId);
+    await this.#next.add(referenceId, segments);
+  }
+
+  async catchUp(): Promise<void> {
+    const live = await this.#indexBehind(this.#live);
+    if (!live) return;
+    // Of a shard's operations, each has its number; those of all shards are compared with the lowest.
+    const until = await this.#lastOperation(live);
+    const since = (await this.#caughtUp()) ?? -1;
+    const written = await this.#countsIn(live, { range: { _seq_no: { gt: since } } });
+    for (const referenceId of written.keys()) await this.copy(referenceId);
+    await this.#rememberCaughtUp(until);
+  }
+
+  async takeOver(isComplete: () => Promise<boolean>): Promise<boolean> {
+    const live = await this.#indexBehind(this.#live);
+    const next = (await this.#indexBehind(this.#next))!;
+    // Resolves when the writes that were under way are done.
+    if (live) await this.#call(() => this.#client.indices.addBlock({ index: live, block: 'write' }));
+    let isDone = false;
+    try {
+      await this.catchUp();
+      await this.#refresh(next);
+      if (!(await isComplete())) return false;
+      const actions = [
+        { add: { index: next, alias: this.#live.alias, is_write_index: true } },
+        { remove: { index: next, alias: this.#next.alias } },
+        ...(live ? [{ remove_index: { index: live } }] : []),
+      ];
+      await this.#call(() => this.#client.indices.updateAliases({ body: { actions } }));
+      isDone = true;
+      return true;
+    } finally {
+      if (live && !isDone) await this.#openForWriting(live);
+    }
+  }
+
+  /** How many segments each reference has among those that the query selects. */
+  async #countsIn(index: string, query: object): Promise<Map<string, number>> {
+    await this.#refresh(index);
+    const counts = new Map<string, number>();
+    for (let after: object | undefined; ; ) {
+      const sources = [{ reference: { terms: { field: 'reference' } } }];
+      const composite = { size: PAGE, sources, ...(after && { after }) };
+      const { body } = await this.#call(() =>
+        this.#client.search({
+          index,
+          allow_partial_search_results: false,
+          body: { size: 0, query, aggregations: { references: { composite } } as never },
+        }),
+      );
+      const { buckets, after_key } = (body.aggregations as unknown as { references: Composite }).references;
+      for (const { key, doc_count } of buckets) counts.set(key.reference, doc_count);
+      if (buckets.length < PAGE) return counts;
+      after = after_key;
+    }
+  }
+
+  /** The lowest of what the shards had last. */
+  async #lastOperation(index: string): Promise<number> {
+    const { body } = await this.#call(() =>
+      this.#client.indices.stats({ index, metric: ['indexing'], level: 'shards' }),
+    );
+    const { shards } = (body as unknown as ShardStats).indices[index]!;
+    const primaries = Object.values(shards).map((copies) => copies.find(({ routing }) => routing.primary)!);
+    return Math.min(...primaries.map(({ seq_no }) => seq_no.max_seq_no));
+  }
+
+  /** Up to which operation of the live index the new one knows everything; the new one says so of itself. */
+  async #caughtUp(): Promise<number | undefined> {
+    const index = (await this.#indexBehind(this.#next))!;
+    const { body } = await this.#call(() => this.#client.indices.getMapping({ index }));
+    return (body[index]!.mappings as { _meta?: { caughtUp?: number } })._meta?.caughtUp;
+  }
+
+  async #rememberCaughtUp(operation: number): Promise<void> {
+    const body = { _meta: { caughtUp: operation } };
+    await this.#call(() => this.#client.indices.putMapping({ index: this.#next.alias, body }));
+  }
+
+  async #vectorField(index: string): Promise<{ data_type: string }> {
+    const { body } = await this.#call(() => this.#client.indices.getMapping({ index }));
+    const { data_type = 'float' } = body[index]!.mappings.properties!.vector as { data_type?: string };
+    // OpenSearch gives it back in capitals.
+    return { data_type: data_type.toLowerCase() };
+  }
+
+  async #openForWriting(index: string): Promise<void> {
+    const body = { index: { blocks: { write: null } } };
+    await this.#call(() => this.#client.indices.putSettings({ index, body: body as never }));
+  }
+
+  async #refresh(index: string): Promise<void> {
+    await this.#call(() => this.#client.indices.refresh({ index }));
+  }
+
+  async #indexBehind({ alias }: OpenSearchCatalogue): Promise<string | undefined> {
+    try {
+      const { body } = await this.#call(() => this.#client.indices.getAlias({ name: alias }));
+      return Object.keys(body)[0];
+    } catch (error) {
+      if (error instanceof CatalogueError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** Of all indexes of the model, whoever stands behind an alias. */
+  async #numbers(): Promise<number[]> {
+    const prefix = `${this.#live.alias}-`;
+    const { body } = await this.#call(() => this.#client.indices.get({ index: `${prefix}*` }));
+    return Object.keys(body)
+      .map((name) => name.slice(prefix.length))
+      .filter((rest) => /^\d{6}$/.test(rest))
+      .map(Number);
+  }
+
   async #stateOf(catalogue: OpenSearchCatalogue): Promise<IndexState | undefined> {
-    if (!(await catalogue.exists())) return undefined;
-    const { body } = await this.#client.indices.stats({ index: catalogue.alias, metric: ['store'] });
-    const { indices = {}, _all } = body as unknown as StoreStats;
-    return {
-      index: Object.keys(indices).join(', '),
-      bytes: _all.total.store.size_in_bytes,
-      ...(await catalogue.stats()),
+    const index = await this.#indexBehind(catalogue);
+    if (index === undefined) return undefined;
+    const { body } = await this.#call(() => this.#client.indices.stats({ index, metric: ['store'] }));
+    const { _all } = body as unknown as StoreStats;
+    return { index, bytes: _all.total.store.size_in_bytes, ...(await catalogue.stats()) };
+  }
+
+  #call<T>(work: () => Promise<T>): Promise<T> {
+    const translate = (error: unknown) => {
+      throw translated(error);
     };
+    return withRetries(() => work().catch(translate), isTransient, this.#settings.retry);
   }
 }
 
 interface StoreStats {
-  indices: Record<string, unknown>;
   _all: { total: { store: { size_in_bytes: number } } };
+}
+
+interface ShardStats {
+  indices: Record<
+    string,
+    { shards: Record<string, { routing: { primary: boolean }; seq_no: { max_seq_no: number } }[]> }
+  >;
+}
+
+interface Composite {
+  buckets: { key: { reference: string }; doc_count: number }[];
+  after_key?: object;
 }

@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, inject, it } from 'vitest';
+import {
+  OpenSearchCatalogue,
+  type OpenSearchCatalogueSettings,
+} from '../../functions/adapters/aws/opensearch-catalogue.ts';
+import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { OpenSearchUpkeep } from '../../functions/adapters/aws/opensearch-upkeep.ts';
+import { readManifest } from '../../functions/embed/model-folder.ts';
+import { seededRandom } from '../support/audio.ts';
+import { MODEL_DIR } from './support/deployment.ts';
+
+// What a rebuild asks of the genuine server: copies of what is written to meanwhile, and a change in one step.
+
+const DIMENSION = 16;
+
+function segmentsOf(rows: number, seed: number) {
+  const random = seededRandom(seed);
+  const vectors = Float32Array.from({ length: rows * DIMENSION }, () => random() - 0.5);
+  for (let row = 0; row < rows; row++) {
+    const vector = vectors.subarray(row * DIMENSION, (row + 1) * DIMENSION);
+    const length = Math.hypot(...vector);
+    for (let i = 0; i < DIMENSION; i++) vector[i]! /= length;
+  }
+  return { segments: Uint32Array.from({ length: rows }, (_, row) => row), vectors };
+}
+
+const client = () => createOpenSearchClient({ url: inject('openSearchUrl'), auth: { kind: 'none' } });
+
+/** A model of its own, so that its indexes are nobody else's. */
+const newSettings = (): OpenSearchCatalogueSettings => ({
+  modelId: `m${randomUUID().slice(0, 8)}`,
+  dimension: DIMENSION,
+  engine: 'lucene',
+  shards: 2,
+  refreshInterval: '100ms',
+});
+
+const upkeepOf = async (settings: OpenSearchCatalogueSettings) =>
+  new OpenSearchUpkeep(
+    client(),
+    { ...(await readManifest(MODEL_DIR)), id: settings.modelId, dimension: DIMENSION },
+    settings,
+  );
+
+/** As the register function does it, which knows what there should be. */
+async function copyAll(upkeep: OpenSearchUpkeep): Promise<void> {
+  for (const referenceId of (await upkeep.counts('live')).keys()) await upkeep.copy(referenceId);
+}
+
+const always = async () => true;
+
+describe('a rebuild of the index', () => {
+  it('takes over with everything that was written before and meanwhile, and nothing that was removed', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await live.add('stays', segmentsOf(40, 1));
+    await live.add('shrinks', segmentsOf(30, 2));
+    await live.add('goes', segmentsOf(20, 3));
+    const upkeep = await upkeepOf(settings);
+
+    await upkeep.begin();
+    await copyAll(upkeep);
+    await live.add('comes', segmentsOf(25, 4));
+    await live.remove('shrinks');
+    await live.add('shrinks', segmentsOf(10, 5));
+    await upkeep.remove('goes');
+    const generation = (await live.stats()).generation;
+    const tookOver = await upkeep.takeOver(always);
+
+    expect(tookOver).toBe(true);
+    const state = await upkeep.state();
+    expect(state.live).toMatchObject({ index: `${live.alias}-000002`, references: 3, segments: 75 });
+    expect(state.live!.generation).toBeGreaterThan(generation);
+    expect(state.next).toBeUndefined();
+    const { segments, vectors } = await live.vectorsOf('shrinks', 0, 99);
+    expect(segments).toEqual(segmentsOf(10, 5).segments);
+    expect(vectors[0]).toBeCloseTo(segmentsOf(10, 5).vectors[0]!, 5);
+    const [[hit]] = (await live.search(segmentsOf(25, 4).vectors.subarray(0, DIMENSION), 1)) as [[object]];
+    expect(hit).toMatchObject({ referenceId: 'comes', segment: 0 });
+    await live.add('later', segmentsOf(5, 6));
+    expect((await live.stats()).segments).toBe(80);
+  });
+
+  it('leaves everything as it is while the new index is not complete', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await live.add('song', segmentsOf(40, 1));
+    const upkeep = await upkeepOf(settings);
+    await upkeep.begin();
+    await copyAll(upkeep);
+
+    const tookOver = await upkeep.takeOver(async () => false);
+    const failed = upkeep.takeOver(() => Promise.reject(new Error('not now')));
+
+    await expect(failed).rejects.toThrow('not now');
+    expect(tookOver).toBe(false);
+    await live.add('another', segmentsOf(5, 2));
+    expect(await upkeep.counts('next')).toEqual(new Map([['song', 40]]));
+    expect(await upkeep.state()).toMatchObject({
+      live: { index: `${live.alias}-000001`, segments: 45 },
+      next: { index: `${live.alias}-000002`, segments: 40 },
+    });
+    await upkeep.catchUp();
+    expect((await upkeep.counts('next')).get('another')).toBe(5);
+  });
+
+  it('opens again what a run that died had closed', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    const upkeep = await upkeepOf(settings);
+    await upkeep.begin();
+    await client().indices.addBlock({ index: `${live.alias}-000001`, block: 'write' });
+
+    await upkeep.begin();
+
+    await expect(live.add('song', segmentsOf(4, 1))).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ['none', 'byte'],
+    ['byte', 'none'],
+  ] as const)('holds vectors of encoder %s as %s from then on', async (before, after) => {
+    const settings = newSettings();
+    const old = new OpenSearchCatalogue(client(), { ...settings, encoder: before });
+    await old.ensureIndex();
+    await old.add('song', segmentsOf(40, 1));
+    const upkeep = await upkeepOf({ ...settings, encoder: after });
+
+    await upkeep.begin();
+    await copyAll(upkeep);
+    await upkeep.takeOver(always);
+
+    const catalogue = new OpenSearchCatalogue(client(), { ...settings, encoder: after });
+    const query = segmentsOf(40, 1).vectors.subarray(7 * DIMENSION, 8 * DIMENSION);
+    const [[hit]] = (await catalogue.search(query, 1)) as [[{ segment: number; similarity: number }]];
+    expect(hit.segment).toBe(7);
+    expect(hit.similarity).toBeGreaterThan(0.98);
+    expect(hit.similarity).toBeLessThan(1.02);
+  });
+
+  it('fills an index in place of one that is lost, which nothing finds until it takes over', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    const upkeep = await upkeepOf(settings);
+
+    await upkeep.begin();
+    const next = await upkeep.next();
+    await next!.add('song', segmentsOf(40, 1));
+    const beforehand = live.search(segmentsOf(1, 1).vectors, 1);
+
+    await expect(beforehand).rejects.toThrow('index_not_found');
+    expect(await upkeep.takeOver(always)).toBe(true);
+    expect(await upkeep.state()).toMatchObject({ live: { index: `${live.alias}-000001`, segments: 40 } });
+  });
+});
