@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
+import { CloudWatchClient, PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { METRICS } from '../../functions/constants.ts';
 import { CatalogueState } from '../../functions/core/catalogue-state.ts';
+import type { Cost, Usage } from '../../functions/core/cost.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ScanRecord } from '../../functions/core/scan.ts';
 import { begunAnew } from '../../functions/steps/replay.ts';
@@ -43,6 +46,15 @@ describe('the command line on a deployment', () => {
     const [status] = (await refrain('aws', 'status', '--jsonl')).lines();
     return CatalogueState.parse(status!.catalogue);
   };
+
+  /** As the functions count, and CloudWatch reads it from their logs. */
+  const measured = (MetricName: string, Value: number) =>
+    new CloudWatchClient({ region: 'us-east-1', endpoint: inject('awsUrl') }).send(
+      new PutMetricDataCommand({
+        Namespace: METRICS.namespace,
+        MetricData: [{ MetricName, Value, Dimensions: [{ Name: 'service', Value: deployment.stack }] }],
+      }),
+    );
 
   beforeAll(async () => {
     writeFileSync(songFile, encodeAudio(song));
@@ -234,6 +246,27 @@ describe('the command line on a deployment', () => {
     ]);
   });
 
+  it('says what it costs, by the records of scans and by what was measured', async () => {
+    const [byRecords] = (await refrain('aws', 'cost', '--jsonl')).lines() as unknown as CostReport[];
+    await measured('SearchedMilliseconds', 3_600_000 * 500);
+    await measured('ScansClear', 10_000);
+
+    const [byMetrics] = (
+      await refrain('aws', 'cost', '--days', '10', '--jsonl')
+    ).lines() as unknown as CostReport[];
+    const { code, stdout } = await refrain('aws', 'cost', '--days', '10');
+
+    // The other one was begun in 1970.
+    expect(byRecords).toMatchObject({ known: 'records', usage: { days: 7, uploads: 1 } });
+    expect(byRecords!.usage.searchedHours * 3600).toBeGreaterThan(40);
+    expect(byRecords!.lines).toContainEqual(expect.objectContaining({ what: 'Lambda', basis: 'measured' }));
+    expect(byRecords!.usage.lambda!.gigabyteSeconds).toBeGreaterThan(0.1);
+    expect(byMetrics).toMatchObject({ known: 'metrics', usage: { uploads: 10_000, searchedHours: 500 } });
+    expect(code).toBe(0);
+    expect(stdout).toContain('10,000 uploads with 500 hours in the last 10 days (as CloudWatch measured)');
+    expect(stdout).toMatch(/1,000 scanned hours cost \d/);
+  });
+
   it('erases a reference from the catalogue, too', async () => {
     const { code, lines } = await refrain('references', 'delete', 'my-song', '--jsonl');
     const clear = await refrain('scan', uploadFile, '--jsonl');
@@ -244,6 +277,8 @@ describe('the command line on a deployment', () => {
     expect(clear.lines()).toMatchObject([{ verdict: 'clear' }]);
   });
 });
+
+type CostReport = Cost & { known: string; usage: Usage };
 
 /** Indexes are numbered. */
 const numberOf = (index: string): number => Number(/\d{6}$/.exec(index)?.[0]);

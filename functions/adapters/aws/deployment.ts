@@ -4,7 +4,7 @@ import {
   paginateDescribeStacks,
 } from '@aws-sdk/client-cloudformation';
 import { CloudWatchClient } from '@aws-sdk/client-cloudwatch';
-import { LambdaClient } from '@aws-sdk/client-lambda';
+import { GetFunctionConfigurationCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { z } from 'zod';
 import { FUNCTIONS } from '../../constants.ts';
 import { RefrainError } from '../../core/errors.ts';
@@ -121,6 +121,10 @@ export async function openDeployment({ stack, ...settings }: StackAddress) {
       }),
       outputs.registerFunctionName,
     ),
+    memoryMbOf: async (FunctionName: string): Promise<number> => {
+      const { MemorySize } = await clients.lambda.send(new GetFunctionConfigurationCommand({ FunctionName }));
+      return MemorySize!;
+    },
     measure: (figures: readonly Measurement[], time: MeasuredTime) => measure(cloudWatch, figures, time),
   };
 }

@@ -56,7 +56,8 @@ function amount(text: string): number {
   return value;
 }
 
-async function readAssumptions(file: string | undefined): Promise<Assumptions> {
+/** @throws UsageError */
+export async function readAssumptions(file: string | undefined): Promise<Assumptions> {
   if (file === undefined) return Assumptions.parse({});
   let json: unknown;
   try {
