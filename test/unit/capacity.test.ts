@@ -1,27 +1,76 @@
 import { describe, expect, it } from 'vitest';
-import { Assumptions, planCapacity } from '../../functions/core/capacity.ts';
+import { Assumptions, type CatalogueOption, planCapacity } from '../../functions/core/capacity.ts';
 
 const usual = Assumptions.parse({});
 const load = { catalogueHours: 10_000, uploadsPerDay: 10_000, minutesEach: 5 };
+const GIB = 1024 ** 3;
+
+/** What the chosen nodes hold: 8 GiB for each processor, half of it heap, up to 32 GiB. */
+function capacityOf({ nodes, nodeType }: CatalogueOption) {
+  const size = nodeType.split('.')[1]!;
+  const gib = { large: 16, xlarge: 32, '2xlarge': 64, '4xlarge': 128, '8xlarge': 256, '16xlarge': 512 }[
+    size
+  ]!;
+  return { cacheGiB: nodes * (gib - Math.min(gib / 2, 32)), processors: nodes * (gib / 8) };
+}
 
 describe('a capacity plan', () => {
   it('counts two vectors for each second of reference', () => {
     expect(planCapacity(load, usual).vectors).toBe(72_000_000);
   });
 
-  it('needs the memory that OpenSearch states for HNSW', () => {
+  it('keeps every copy of vectors and graphs in memory', () => {
     const { options } = planCapacity(load, usual);
-    const float = options.find(({ encoding }) => encoding === 'float32')!;
-    // 1.1 * (4 * 128 + 8 * 16) bytes * 72 million * 2 copies
-    expect(float.memoryGiB).toBeCloseTo(94.4, 0);
-    for (const { nodes, nodeType, memoryGiB } of options) {
-      const gib = { large: 16, xlarge: 32, '2xlarge': 64, '4xlarge': 128 }[nodeType.split('.')[1]!]!;
-      expect(nodes * gib * usual.memoryForVectors).toBeGreaterThanOrEqual(memoryGiB);
+
+    for (const option of options) {
+      const { memoryBytes } = usual.encodings[option.encoding];
+      expect(option.memoryGiB).toBeCloseTo((memoryBytes * 72_000_000 * 2) / GIB);
+      expect(capacityOf(option).cacheGiB * usual.memoryForVectors).toBeGreaterThanOrEqual(option.memoryGiB);
+    }
+  });
+
+  it('has the processors for the busiest hour', () => {
+    const { options, queriesPerSecond } = planCapacity({ ...load, uploadsPerDay: 200_000 }, usual);
+
+    for (const option of options) {
+      const busy = (queriesPerSecond.peak * option.queryMs) / 1000;
+      expect(capacityOf(option).processors * usual.processorsForSearch).toBeGreaterThanOrEqual(busy);
+      expect(option.limit).toBe('queries');
+    }
+  });
+
+  it('searches every graph for each query, so that its work grows with the catalogue as soon as one is full', () => {
+    const merged = Assumptions.parse({ freshGraphs: 0 });
+    const [small] = planCapacity({ ...load, catalogueHours: 1_000 }, merged).options;
+    const [large] = planCapacity({ ...load, catalogueHours: 100_000 }, merged).options;
+
+    expect(small!.graphs).toBe(1);
+    expect(large!.graphs).toBeGreaterThan(20);
+    expect(large!.queryMs).toBeGreaterThan(20 * small!.queryMs);
+    expect(large!.shards).toBeGreaterThan(small!.shards);
+  });
+
+  it('counts what is not merged yet as graphs of every shard', () => {
+    const merged = planCapacity(load, Assumptions.parse({ freshGraphs: 0 })).chosen;
+    const fresh = planCapacity(load, Assumptions.parse({ freshGraphs: 5 })).chosen;
+
+    expect(fresh.graphs).toBe(merged.graphs + 5 * fresh.shards);
+    expect(fresh.queryMs).toBeGreaterThan(merged.queryMs);
+  });
+
+  it('takes the measured time for a graph of the measured size', () => {
+    const oneGraph = Assumptions.parse({ freshGraphs: 0 });
+
+    const { options } = planCapacity({ ...load, catalogueHours: 1e6 / 7200 }, oneGraph);
+
+    for (const { encoding, queryMs } of options) {
+      expect(queryMs).toBeCloseTo(oneGraph.encodings[encoding].searchMs, 3);
     }
   });
 
   it('adds up', () => {
     const plan = planCapacity(load, usual);
+
     const parts =
       plan.chosen.usdPerMonth +
       plan.lambda.usdPerMonth +
@@ -32,15 +81,30 @@ describe('a capacity plan', () => {
     );
   });
 
-  it('grows with the queries when the catalogue is small', () => {
-    const quiet = planCapacity({ ...load, catalogueHours: 10 }, usual);
-    const busy = planCapacity({ ...load, catalogueHours: 10, uploadsPerDay: 2_000_000 }, usual);
-    expect(quiet.chosen.nodes).toBe(1 + usual.replicas);
-    expect(busy.chosen.nodes * busy.chosen.usdPerMonth).toBeGreaterThan(10 * quiet.chosen.usdPerMonth);
+  it('takes the smaller of two that cost the same', () => {
+    const { options, chosen } = planCapacity({ ...load, catalogueHours: 10 }, usual);
+
+    expect(new Set(options.map(({ usdPerMonth }) => usdPerMonth)).size).toBe(1);
+    expect(chosen.encoding).toBe('byte');
+    expect(chosen).toMatchObject({ nodes: 1 + usual.replicas, limit: 'copies' });
   });
 
-  it('takes other prices', () => {
-    const free = Assumptions.parse({ prices: { lambdaGbSecond: 0, lambdaRequest: 0 } });
+  it('asks for fewer nodes when fewer segments of an upload are asked for', () => {
+    const busy = { ...load, uploadsPerDay: 2_000_000 };
+
+    const all = planCapacity(busy, usual).chosen;
+    const third = planCapacity(busy, Assumptions.parse({ queriesPerSegment: 1 / 3 })).chosen;
+
+    expect(third.usdPerMonth).toBeLessThan(all.usdPerMonth / 2);
+  });
+
+  it('takes other prices and figures, and keeps the rest', () => {
+    const free = Assumptions.parse({
+      prices: { lambdaGbSecond: 0, lambdaRequest: 0 },
+      encodings: { byte: { searchMs: 5 } },
+    });
+
     expect(planCapacity(load, free).lambda.usdPerMonth).toBe(0);
+    expect(free.encodings.byte).toEqual({ ...usual.encodings.byte, searchMs: 5 });
   });
 });

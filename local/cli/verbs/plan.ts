@@ -25,8 +25,8 @@ export function addPlan(program: Command): void {
     .addHelpText(
       'after',
       `
-Prices are on-demand list prices of us-east-1; speeds are those that "npm run bench:speed" prints. Both are
-printed with the plan, and can be replaced:
+Prices are on-demand list prices of us-east-1; speeds and sizes are those that "npm run bench:speed" and
+"npm run bench:catalogue" print. Both are printed with the plan, and can be replaced:
 
   {"replicas": 2, "prices": {"nodeHour": {"r7g.xlarge.search": 0.25}}}
 
@@ -82,6 +82,8 @@ function draw(load: Load, plan: Plan, assumptions: Assumptions, screen: Screen):
   const columns = [
     { title: 'encoding' },
     { title: 'memory', align: 'right' as const },
+    { title: 'shards', align: 'right' as const },
+    { title: 'a query', align: 'right' as const },
     { title: 'nodes' },
     { title: 'a month', align: 'right' as const },
     { title: '' },
@@ -89,6 +91,8 @@ function draw(load: Load, plan: Plan, assumptions: Assumptions, screen: Screen):
   const nodes = options.map((option) => [
     option.encoding,
     `${fine.format(option.memoryGiB)} GiB`,
+    whole.format(option.shards),
+    `${fine.format(option.queryMs)} ms`,
     `${option.nodes} x ${option.nodeType}`,
     usd(option.usdPerMonth),
     option === chosen ? 'chosen' : '',
@@ -125,8 +129,8 @@ function draw(load: Load, plan: Plan, assumptions: Assumptions, screen: Screen):
     paint(
       screen,
       'dim',
-      `${assumptions.queriesPerSecondPerNode} queries a second per two cores of the catalogue, list prices of us-east-1 ` +
-        '(--assume replaces any of it).',
+      `a query takes ${assumptions.encodings[chosen.encoding].searchMs} ms of a processor in a graph of a million segments, ` +
+        'list prices of us-east-1 (--assume replaces any of it).',
     ),
   ];
 }
