@@ -129,13 +129,18 @@ describe('a rebuild of the index', () => {
     await old.ensureIndex();
     await old.add('song', segmentsOf(40, 1));
     const upkeep = await upkeepOf({ ...settings, encoder: after });
+    const catalogue = new OpenSearchCatalogue(client(), { ...settings, encoder: after });
+    const query = segmentsOf(40, 1).vectors.subarray(7 * DIMENSION, 8 * DIMENSION);
+    // Until then, everything would seem new to who asks on the wrong scale.
+    await expect(catalogue.search(query, 1)).rejects.toThrow('400');
+    expect(await upkeep.fits()).toBe(false);
+    await expect(catalogue.add('another', segmentsOf(1, 2))).rejects.toThrow('strict_dynamic_mapping');
 
     await upkeep.begin();
     await copyAll(upkeep);
     await upkeep.takeOver(always);
 
-    const catalogue = new OpenSearchCatalogue(client(), { ...settings, encoder: after });
-    const query = segmentsOf(40, 1).vectors.subarray(7 * DIMENSION, 8 * DIMENSION);
+    expect(await upkeep.fits()).toBe(true);
     const [[hit]] = (await catalogue.search(query, 1)) as [[{ segment: number; similarity: number }]];
     expect(hit.segment).toBe(7);
     expect(hit.similarity).toBeGreaterThan(0.98);

@@ -7,7 +7,6 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { CommonEnvironment } from '../../config.ts';
 import { METRICS } from '../../constants.ts';
 import { readManifest } from '../../embed/model-folder.ts';
-import type { CatalogueRebuild } from '../../ports/catalogue-upkeep.ts';
 import { systemClock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { ReferenceStore } from '../../ports/stores.ts';
@@ -144,16 +143,22 @@ const logOf = (logger: Logger): Log => ({
 /**
  * Makes the index when there is none yet. When there is none any more, an empty one would turn every upload into
  * "nothing found".
- * @throws CatalogueError when the index is missing, but references are not
+ * @throws CatalogueError when the index is missing, but references are not; or when it is not as it is deployed
  */
 export async function prepareCatalogue(
   catalogue: OpenSearchCatalogue,
   references: ReferenceStore,
-  rebuild: CatalogueRebuild,
+  upkeep: OpenSearchUpkeep,
 ): Promise<void> {
-  if (await catalogue.exists()) return;
-  // Until it has taken over there is nothing to search, and every search says so.
-  if (await rebuild.next()) return;
+  // What is lost or does not fit is being made anew, and until then every search says so.
+  if (await upkeep.next()) return;
+  if (await catalogue.exists()) {
+    if (await upkeep.fits()) return;
+    throw new CatalogueError(
+      `the index behind ${catalogue.alias} holds vectors in another way than is deployed: make it anew ("refrain aws ` +
+        'reindex"), or deploy the encoder that it was made with',
+    );
+  }
   const { items } = await references.list({ limit: 1 });
   if (items.length > 0) {
     throw new CatalogueError(

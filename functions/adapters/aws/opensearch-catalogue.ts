@@ -55,6 +55,11 @@ const DELETE_TIMEOUT_MS = 120_000;
 const CARDINALITY_OF_REFERENCES = { field: 'reference', precision_threshold: 40_000 } as object;
 /** What 1 becomes when vectors are held as bytes. */
 const BYTE = 127;
+/**
+ * Bytes have a field of their own, so that whoever asks an index that holds vectors in the other way is refused. On the
+ * wrong scale everything would look different from everything, and every upload clear.
+ */
+export const VECTOR_FIELDS = { float: 'vector', byte: 'vectorBytes' } as const;
 /** Largest value of the `segment` field. */
 const MAX_SEGMENT = 0x7fff_ffff;
 
@@ -124,7 +129,7 @@ export class OpenSearchCatalogue implements Catalogue {
       action: JSON.stringify({ index: { _id: `${prefix}-${segment}` } }),
       source:
         `{"reference":${JSON.stringify(referenceId)},"segment":${segment},` +
-        `"vector":${this.#vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
+        `"${this.#field}":${this.#vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
     }));
     const batches = chunked(rows, Math.max(1, Math.floor(BULK_BYTES / (dimension * 11 + 200))));
     await forEachConcurrently(batches, concurrency, (batch) => this.#bulk(batch));
@@ -189,7 +194,7 @@ export class OpenSearchCatalogue implements Catalogue {
           body: {
             size: VECTORS_PER_PAGE,
             track_total_hits: false,
-            _source: ['segment', 'vector'],
+            _source: ['segment', this.#field],
             sort: [{ segment: { order: 'asc' } }],
             query: {
               bool: {
@@ -202,9 +207,10 @@ export class OpenSearchCatalogue implements Catalogue {
           },
         }),
       );
-      const page = body.hits.hits.map(({ _source }) => _source as { segment: number; vector: number[] });
-      for (const { segment, vector } of page) {
-        segments.push(segment);
+      const page = body.hits.hits.map(({ _source }) => _source as Source);
+      for (const source of page) {
+        const vector = source[this.#field]!;
+        segments.push(source.segment);
         rows.push(this.#isByte ? vector.map((value) => value / BYTE) : vector);
       }
       if (page.length < VECTORS_PER_PAGE) break;
@@ -291,7 +297,7 @@ export class OpenSearchCatalogue implements Catalogue {
     // Doc values alone: no source, no ids, nothing that would have to be unpacked.
     return (
       `{"size":${k},"track_total_hits":false,"_source":false,"stored_fields":"_none_",` +
-      `"docvalue_fields":["reference","segment"],"query":{"knn":{"vector":{"vector":${vector},"k":${k},` +
+      `"docvalue_fields":["reference","segment"],"query":{"knn":{"${this.#field}":{"vector":${vector},"k":${k},` +
       `"method_parameters":{"ef_search":${efSearch}}${filter}}}}}`
     );
   }
@@ -314,7 +320,7 @@ export class OpenSearchCatalogue implements Catalogue {
         properties: {
           reference: { type: 'keyword' as const },
           segment: { type: 'integer' as const },
-          vector: {
+          [this.#field]: {
             type: 'knn_vector' as const,
             dimension,
             data_type: encoder === 'byte' ? 'byte' : 'float',
@@ -344,6 +350,10 @@ export class OpenSearchCatalogue implements Catalogue {
     };
   }
 
+  get #field(): VectorField {
+    return VECTOR_FIELDS[this.#isByte ? 'byte' : 'float'];
+  }
+
   get #isByte(): boolean {
     return this.#settings.encoder === 'byte';
   }
@@ -360,6 +370,9 @@ export class OpenSearchCatalogue implements Catalogue {
     );
   }
 }
+
+type VectorField = (typeof VECTOR_FIELDS)[keyof typeof VECTOR_FIELDS];
+type Source = { segment: number } & Partial<Record<VectorField, number[]>>;
 
 interface SearchResponse {
   status: number;

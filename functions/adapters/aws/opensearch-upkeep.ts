@@ -3,7 +3,11 @@ import type { CatalogueState, IndexState } from '../../core/catalogue-state.ts';
 import type { ModelManifest } from '../../core/model.ts';
 import type { Catalogue } from '../../ports/catalogue.ts';
 import type { CatalogueRebuild, CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
-import { OpenSearchCatalogue, type OpenSearchCatalogueSettings } from './opensearch-catalogue.ts';
+import {
+  OpenSearchCatalogue,
+  type OpenSearchCatalogueSettings,
+  VECTOR_FIELDS,
+} from './opensearch-catalogue.ts';
 import { CatalogueError, isTransient, translated } from './opensearch-errors.ts';
 import { withRetries } from './retry.ts';
 
@@ -55,6 +59,12 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     return (await this.#live.exists()) ? this.#live.remove(referenceId) : 0;
   }
 
+  /** Whether the live index holds vectors as the settings have it. */
+  async fits(): Promise<boolean> {
+    const live = await this.#indexBehind(this.#live);
+    return live === undefined || (await this.#holdsBytes(live)) === (this.#settings.encoder === 'byte');
+  }
+
   async begin(): Promise<void> {
     const live = await this.#indexBehind(this.#live);
     // A run that died while it took over may have left it closed.
@@ -77,11 +87,10 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
 
   async copy(referenceId: string): Promise<void> {
     const index = (await this.#indexBehind(this.#live))!;
-    const { data_type } = await this.#vectorField(index);
     // It may hold them in another way than is wanted now.
     const from = new OpenSearchCatalogue(this.#client, {
       ...this.#settings,
-      encoder: data_type === 'byte' ? 'byte' : 'none',
+      encoder: (await this.#holdsBytes(index)) ? 'byte' : 'none',
     });
     const segments = await from.vectorsOf(referenceId, 0, Number.POSITIVE_INFINITY);
     await this.#next.remove(referenceId);
@@ -165,11 +174,9 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     await this.#call(() => this.#client.indices.putMapping({ index: this.#next.alias, body }));
   }
 
-  async #vectorField(index: string): Promise<{ data_type: string }> {
+  async #holdsBytes(index: string): Promise<boolean> {
     const { body } = await this.#call(() => this.#client.indices.getMapping({ index }));
-    const { data_type = 'float' } = body[index]!.mappings.properties!.vector as { data_type?: string };
-    // OpenSearch gives it back in capitals.
-    return { data_type: data_type.toLowerCase() };
+    return VECTOR_FIELDS.byte in body[index]!.mappings.properties!;
   }
 
   async #openForWriting(index: string): Promise<void> {
