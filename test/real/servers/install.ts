@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { access, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -13,8 +13,9 @@ const exec = promisify(execFile);
 const OPENSEARCH = '3.5.0';
 const KNN = '3.5.0.0';
 const MINISTACK = '1.5.33';
+const ELASTICMQ = '1.7.1';
 const CFN_LINT = '1.58.0';
-const MAVEN_COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy';
+const MAVEN_DEPENDENCY = 'org.apache.maven.plugins:maven-dependency-plugin:3.9.0';
 
 /** What the tests need of the server's modules; the rest only costs disk and start time. */
 const MODULES = [
@@ -44,6 +45,30 @@ export function installOpenSearch(): Promise<string> {
     await fetchFromMaven(`org.opensearch.plugin:opensearch-knn:${KNN}:zip`, folder);
     await unzip(join(folder, `opensearch-knn-${KNN}.zip`), plugin);
     return home;
+  });
+}
+
+/** @returns the folder of the jars of ElasticMQ, a second and stricter SQS, and of all that it needs */
+export function installElasticMq(): Promise<string> {
+  return once(`elasticmq-${ELASTICMQ}`, async (folder) => {
+    const pom = join(folder, 'pom.xml');
+    await writeFile(
+      pom,
+      `<project><modelVersion>4.0.0</modelVersion><groupId>refrain</groupId><artifactId>elasticmq</artifactId>
+      <version>1</version><packaging>pom</packaging><dependencies><dependency><groupId>org.elasticmq</groupId>
+      <artifactId>elasticmq-server_2.13</artifactId><version>${ELASTICMQ}</version></dependency></dependencies></project>`,
+    );
+    const repository = join(folder, 'maven');
+    const lib = join(folder, 'lib');
+    await need(
+      'mvn',
+      [
+        ...['-q', '-B', '-f', pom, `${MAVEN_DEPENDENCY}:copy-dependencies`, `-DoutputDirectory=${lib}`],
+        `-Dmaven.repo.local=${repository}`,
+      ],
+      'Maven (apt install maven)',
+    );
+    return lib;
   });
 }
 
@@ -101,7 +126,7 @@ async function fetchFromMaven(artifact: string, folder: string): Promise<void> {
     'mvn',
     // A repository of its own, which goes with the folder: 220 MB that nobody else would ask for again.
     [
-      ...['-q', '-B', MAVEN_COPY, `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
+      ...['-q', '-B', `${MAVEN_DEPENDENCY}:copy`, `-Dartifact=${artifact}`, `-DoutputDirectory=${folder}`],
       `-Dmaven.repo.local=${join(folder, 'maven')}`,
     ],
     'Maven (apt install maven)',

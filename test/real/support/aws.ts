@@ -68,7 +68,7 @@ export async function createQueue(
 }
 
 /** Takes what lies in the queue now; gives the bodies. */
-export async function receiveAll({ sqs }: AwsClients, QueueUrl: string): Promise<string[]> {
+export async function receiveAll({ sqs }: Pick<AwsClients, 'sqs'>, QueueUrl: string): Promise<string[]> {
   const bodies: string[] = [];
   for (;;) {
     const { Messages } = await sqs.send(
