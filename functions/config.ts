@@ -20,7 +20,7 @@ const Common = z.object({
   REFRAIN_OPENSEARCH_ENDPOINT: z.url(),
   REFRAIN_OPENSEARCH_AUTH: z.enum(['sigv4', 'none']).default('sigv4'),
   REFRAIN_OPENSEARCH_ENGINE: z.enum(['faiss', 'lucene']).default('faiss'),
-  REFRAIN_OPENSEARCH_ENCODER: z.enum(['none', 'fp16', 'byte']).default('fp16'),
+  REFRAIN_OPENSEARCH_ENCODER: z.enum(['none', 'fp16', 'byte']).default('byte'),
   /** How the index is made, where it does not exist yet. */
   REFRAIN_OPENSEARCH_SHARDS: z.coerce.number().int().positive().default(1),
   REFRAIN_OPENSEARCH_REPLICAS: z.coerce.number().int().nonnegative().default(0),

@@ -53,14 +53,16 @@ describe('OpenSearchCatalogue', () => {
     return catalogue;
   };
 
-  it('finds segments whose vectors are held as bytes, with nearly the same similarity', async () => {
-    const catalogue = await catalogueAt(inject('openSearchUrl'), { encoder: 'byte' });
+  it('holds vectors as bytes unless told otherwise, and finds them with nearly the same similarity', async () => {
+    const catalogue = await catalogueAt(inject('openSearchUrl'));
     const vectors = unitVectors(50);
     await catalogue.add('song', { segments: numbered(50), vectors });
 
+    const mapping = await fetch(`${inject('openSearchUrl')}/${catalogue.alias}/_mapping`);
     const hits = await catalogue.search(vectors, 2);
     const stored = await catalogue.vectorsOf('song', 0, 50);
 
+    expect(await mapping.text()).toMatch(/"data_type":"byte"/i);
     expect(hits.map(([best]) => best!.segment)).toEqual([...numbered(50)]);
     expect(hits.every(([best]) => Math.abs(best!.similarity - 1) < 0.02)).toBe(true);
     expect(stored.vectors.every((value, i) => Math.abs(value - vectors[i]!) < 0.005)).toBe(true);

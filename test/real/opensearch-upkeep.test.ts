@@ -76,7 +76,7 @@ describe('a rebuild of the index', () => {
     expect(state.next).toBeUndefined();
     const { segments, vectors } = await live.vectorsOf('shrinks', 0, 99);
     expect(segments).toEqual(segmentsOf(10, 5).segments);
-    expect(vectors[0]).toBeCloseTo(segmentsOf(10, 5).vectors[0]!, 5);
+    expect(vectors[0]).toBeCloseTo(segmentsOf(10, 5).vectors[0]!, 2);
     const [[hit]] = (await live.search(segmentsOf(25, 4).vectors.subarray(0, DIMENSION), 1)) as [[object]];
     expect(hit).toMatchObject({ referenceId: 'comes', segment: 0 });
     await live.add('later', segmentsOf(5, 6));

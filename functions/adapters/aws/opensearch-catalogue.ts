@@ -17,7 +17,10 @@ export interface OpenSearchCatalogueSettings {
    * there a faiss index ends the whole node at its first refresh.
    */
   engine: 'faiss' | 'lucene';
-  /** How vectors are held: `none` as they are, `fp16` in half the memory (faiss alone), `byte` in a quarter. */
+  /**
+   * How vectors are held: `none` as they are, `fp16` in half the memory (faiss alone), `byte` in a quarter. By
+   * default `byte`, which detects as much as floats do (docs/SCALE.md).
+   */
   encoder?: 'none' | 'fp16' | 'byte';
   shards?: number;
   replicas?: number;
@@ -35,7 +38,7 @@ export interface OpenSearchCatalogueSettings {
 }
 
 const DEFAULTS = {
-  encoder: 'none',
+  encoder: 'byte',
   shards: 1,
   replicas: 0,
   refreshInterval: '1s',
