@@ -122,7 +122,7 @@ export class RemoteRuntime implements Engine {
       if (Date.now() + pauseMs > end) {
         throw new RefrainError(
           'NOT_FINISHED',
-          `${what} is uploaded, but not finished after ${(waitMs / 60_000).toFixed(0)} minutes. It is worked on all the ` +
+          `${what} is uploaded, but not finished within ${waitMs / 60_000} minutes (--wait). It is worked on all the ` +
             `same: the same command waits on; "refrain aws status --stack ${stack}" says what holds it up`,
         );
       }

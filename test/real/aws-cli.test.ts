@@ -10,7 +10,7 @@ import { objectCreated } from '../../functions/core/requests.ts';
 import type { ScanRecord } from '../../functions/core/scan.ts';
 import { begunAnew } from '../../functions/steps/replay.ts';
 import { temporaryFolder } from '../support/audio.ts';
-import { type CliResult, runCli } from '../support/cli.ts';
+import { type CliResult, runCli, startCli } from '../support/cli.ts';
 import { awsClients, depthOf } from './support/aws.ts';
 import { type Deployment, deploy } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
@@ -226,21 +226,31 @@ describe('the command line on a deployment', () => {
     ]);
   });
 
-  it('calls nothing clear while the index is lost, and makes it anew from the recordings', async () => {
+  it('calls nothing clear while the index is lost, waits as long as it is told to, and ends with Ctrl-C', async () => {
     const { live } = await catalogue();
     const openSearch = createOpenSearchClient({ url: deployment.openSearchUrl, auth: { kind: 'none' } });
     await openSearch.indices.delete({ index: live!.index });
 
-    const meanwhile = await refrain('scan', uploadFile, '--wait', '0.05', '--jsonl');
+    const short = await refrain('scan', uploadFile, '--wait', '0.05', '--jsonl');
+    const long = startCli(['scan', uploadFile, '--stack', deployment.stack], { env: environment() });
+    await long.noted(/is empty/);
+    long.process.kill('SIGINT');
+    const stopped = await long.result;
+
+    expect(short.code).toBe(1);
+    expect(short.lines()).toMatchObject([{ verdict: 'incomplete', reason: { code: 'NOT_FINISHED' } }]);
+    expect(stopped).toMatchObject({ code: 130, stdout: '' });
+    expect(stopped.stderr).toContain('the same command goes on from there');
+  });
+
+  it('makes the index anew from the recordings when it is lost', async () => {
+    const lost = await catalogue();
+
     const { code, lines, stderr } = await refrain('aws', 'reindex', '--jsonl');
 
-    expect(meanwhile.code).toBe(1);
-    expect(meanwhile.lines()).toMatchObject([{ verdict: 'incomplete', reason: { code: 'NOT_FINISHED' } }]);
+    expect(lost.live).toBeUndefined();
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(lines().at(-1)).toMatchObject({
-      phase: 'done',
-      live: { references: 1, segments: live!.segments },
-    });
+    expect(lines().at(-1)).toMatchObject({ phase: 'done', live: { references: 1 } });
     expect((await refrain('scan', uploadFile, '--jsonl')).lines()).toMatchObject([
       { verdict: 'flagged', detections: [{ referenceId: 'my-song' }] },
     ]);

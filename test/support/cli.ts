@@ -17,6 +17,8 @@ export interface RunningCli {
   result: Promise<CliResult>;
   /** Resolves with the text so far as soon as stdout matches. */
   printed: (pattern: RegExp) => Promise<string>;
+  /** The same of stderr. */
+  noted: (pattern: RegExp) => Promise<string>;
 }
 
 export interface CliOptions {
@@ -42,6 +44,7 @@ export function startCli(args: readonly string[], { cwd, env: more }: CliOptions
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
+    for (const look of onText) look();
   });
   const result = new Promise<CliResult>((resolve) => {
     child.on('close', (code) => {
@@ -53,18 +56,20 @@ export function startCli(args: readonly string[], { cwd, env: more }: CliOptions
       resolve({ code, stdout, stderr, lines });
     });
   });
-  const printed = (pattern: RegExp) =>
+  const said = (pattern: RegExp, text: () => string) =>
     new Promise<string>((resolve, reject) => {
       const look = () => {
-        if (!pattern.test(stdout)) return;
+        if (!pattern.test(text())) return;
         onText.delete(look);
-        resolve(stdout);
+        resolve(text());
       };
       onText.add(look);
       look();
-      child.on('close', () => reject(new Error(`ended without printing ${pattern}:\n${stdout}\n${stderr}`)));
+      child.on('close', () => reject(new Error(`ended without saying ${pattern}:\n${stdout}\n${stderr}`)));
     });
-  return { process: child, result, printed };
+  const printed = (pattern: RegExp) => said(pattern, () => stdout);
+  const noted = (pattern: RegExp) => said(pattern, () => stderr);
+  return { process: child, result, printed, noted };
 }
 
 export const runCli = (args: readonly string[], options?: CliOptions): Promise<CliResult> =>
