@@ -18,6 +18,9 @@ export class OutOfTime extends Error {}
 /** Behind all windows lies the end of the upload: that it was heard through, and how long it is. */
 const END = 0xffff_ffff;
 
+/** Matching is not done by halves, so there must be time for it; it goes at twice this speed (`npm run bench:speed`). */
+const MATCHING_SPEED = 1000;
+
 type End = Pick<Heard, 'durationMs' | 'truncated'>;
 
 /**
@@ -64,6 +67,8 @@ export async function listen(
       return { durationMs, truncated };
     });
     await scans.putWindow(scanId, END, Buffer.from(JSON.stringify(stored.end)));
+    // A later run finds all of this done, and has all of its time for the matching.
+    if (run.remainingMs() < settings.reserveMs + stored.end.durationMs / MATCHING_SPEED) throw new OutOfTime();
   }
   return { ...joinWindows(inOrder(stored.windows)), ...stored.end };
 }
@@ -104,10 +109,14 @@ function firstMissing(windows: ReadonlyMap<number, unknown>): number {
   return index;
 }
 
+/** One item at least, however little time there is: runs that hand over what they did not touch would do so for ever. */
 async function* untilTimeIsShort<T>(items: AsyncIterable<T>, deps: ScanDependencies, run: ScanRun) {
+  let touched = false;
   for await (const item of items) {
     run.signal?.throwIfAborted();
-    if (run.remainingMs() < deps.settings.reserveMs) throw new OutOfTime();
+    const isShort = run.remainingMs() < deps.settings.reserveMs;
+    if (touched && isShort) throw new OutOfTime();
+    touched = true;
     yield item;
   }
 }

@@ -231,6 +231,25 @@ describe('a run that ends early', () => {
     expect(embedded).toBe(Math.ceil((80 * 2 - 4) / deps.settings.windowSegments));
   });
 
+  it('hears a window however short its time is, so that a row of such runs comes to an end', async () => {
+    upload('hasty.flac', song.subarray(0, 25 * RATE));
+    const body = objectCreated({ bucket: 'uploads', key: 'hasty.flac' });
+    const windows = Math.ceil((25 * 2 - 4) / deps.settings.windowSegments);
+    const queue = store.queue('scan-requests');
+
+    await scan(body, invocation('hasty-0', 0));
+    for (let run = 1; run <= windows; run++) {
+      expect((await verdictOn('hasty.flac')).state).toBe('scanning');
+      const [again] = await queue.receive();
+      await scan(again!.body, invocation(`hasty-${run}`, 0));
+      await queue.delete(again!.receiptHandle);
+    }
+
+    // The last of them found everything heard, and could match.
+    expect(await verdictOn('hasty.flac')).toMatchObject({ state: 'done', verdict: 'flagged' });
+    expect(await queue.receive()).toEqual([]);
+  });
+
   it('after all was heard hands over to one that needs not listen', async () => {
     upload('heard.flac', song.subarray(20 * RATE, 45 * RATE));
     const body = objectCreated({ bucket: 'uploads', key: 'heard.flac' });
