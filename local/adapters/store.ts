@@ -1,5 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { ModelManifest } from '../../functions/core/model.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Log } from '../../functions/ports/log.ts';
@@ -159,9 +159,23 @@ function openForReading(folder: string): Database {
   }
 }
 
+/** Level by level: Node's own recursive way never comes back where a parent lets nothing be made in it, as /proc does. */
+function makeWithParents(folder: string): void {
+  if (isFolder(folder)) return;
+  const parent = dirname(folder);
+  if (parent !== folder) makeWithParents(parent);
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (!isFolder(folder)) throw error; // otherwise another process was faster
+  }
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeWithParents(resolve(folder));
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'EEXIST' || code === 'ENOTDIR') {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -156,6 +156,15 @@ describe('a store folder', () => {
       await expect(opening).rejects.toMatchObject({ code: 'STORE_NOT_A_FOLDER' });
     }
   });
+
+  it.runIf(existsSync('/proc/self'))(
+    'is refused where nothing can be made, and not tried for ever',
+    async () => {
+      const opening = openStore('/proc/refrain/store', { mode: 'write' });
+
+      await expect(opening).rejects.toMatchObject({ code: 'STORE_NOT_WRITABLE' });
+    },
+  );
 
   it('is refused when its database is no database, or not ours', async () => {
     const text = temporaryFolder();
