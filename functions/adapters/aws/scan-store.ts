@@ -109,7 +109,7 @@ export class DynamoScanStore implements ScanStore {
         // An update and not a put: the claim stays as it is, until there is nothing left to hold it for.
         UpdateExpression: `SET ${Object.keys(attributes)
           .map((name) => `#${name} = :${name}`)
-          .join(', ')}${record.state === 'done' ? ' REMOVE claimedBy, claimedUntilMs' : ''}`,
+          .join(', ')}${record.announced ? ' REMOVE claimedBy, claimedUntilMs' : ''}`,
         ExpressionAttributeNames: hashed(attributes),
         ExpressionAttributeValues: coloned(attributes),
       }),
