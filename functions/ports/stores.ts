@@ -38,6 +38,7 @@ export interface ScanStore {
   claim(initial: ScanRecord, worker: string, nowMs: number, untilMs: number): Promise<ScanRecord | undefined>;
   /** Gives the scan back, so that another worker need not wait for the claim to run out. */
   release(scanId: string, worker: string): Promise<void>;
+  /** Once it is announced, nobody holds it any more. */
   put(record: ScanRecord): Promise<void>;
   list(page?: PageRequest & { verdict?: ScanRecord['verdict'] }): Promise<Page<ScanRecord>>;
 

@@ -52,6 +52,7 @@ export class LocalScanStore implements ScanStore {
 
   async put(record: ScanRecord): Promise<void> {
     this.#write(record);
+    if (record.announced) this.#db.run('UPDATE scan SET claimed_by = NULL WHERE scan_id = ?', record.scanId);
   }
 
   async list({

@@ -122,6 +122,17 @@ export function describeScanStoreContract(name: string, makeStore: () => Promise
         expect(claims.filter((claim) => claim !== undefined)).toHaveLength(1);
       });
 
+      it('lets anybody take a scan that begins anew after it was announced', async () => {
+        const store = await makeStore();
+        await store.claim(aScan('scan'), 'me', NOW, LATER);
+        await store.put(aScan('scan', { state: 'done', verdict: 'clear', announced: true }));
+        await store.put(aScan('scan'));
+
+        const theirs = await store.claim(aScan('scan'), 'them', NOW, LATER);
+
+        expect(theirs).toEqual(aScan('scan'));
+      });
+
       it('gives the stored record, not the initial one, to a later worker', async () => {
         const store = await makeStore();
         await store.claim(aScan('scan'), 'me', NOW, LATER);
