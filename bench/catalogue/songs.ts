@@ -1,6 +1,6 @@
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix';
 import type { Reference } from '../../functions/core/reference.ts';
-import type { SegmentVectors } from '../../functions/core/segments.ts';
+import { QUANTISED_ONE, type SegmentVectors } from '../../functions/core/segments.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { ReferenceStore } from '../../functions/ports/stores.ts';
 import { Random } from '../accuracy/random.ts';
@@ -55,10 +55,11 @@ export async function songsOf(
   for (const id of ids) {
     const reference = await store.references.get(id);
     if (reference?.state !== 'active') continue;
-    const { segments, vectors } = await store.catalogue.vectorsOf(id, 0, 0xffff_ffff);
+    const { segments, vectors: stored } = await store.catalogue.vectorsOf(id, 0, 0xffff_ffff);
+    const vectors = Float32Array.from(stored, (value) => value / QUANTISED_ONE);
     for (let start = 0; start < vectors.length; start += dimension) {
       const vector = vectors.subarray(start, start + dimension);
-      for (let i = 0; i < dimension; i++) vector[i]! += random.between(-0.5, 0.5) / 127;
+      for (let i = 0; i < dimension; i++) vector[i]! += random.between(-0.5, 0.5) / QUANTISED_ONE;
       const length = Math.sqrt(vector.reduce((sum, x) => sum + x * x, 0));
       for (let i = 0; i < dimension; i++) vector[i]! /= length;
     }

@@ -1,6 +1,6 @@
-import type { Hit, SegmentVectors } from '../core/segments.ts';
+import type { Hit, QuantisedVectors, SegmentVectors } from '../core/segments.ts';
 
-export type { Hit, SegmentVectors } from '../core/segments.ts';
+export type { Hit, QuantisedVectors, SegmentVectors } from '../core/segments.ts';
 
 /** The searchable segments of all references, for one model. */
 export interface Catalogue {
@@ -17,10 +17,10 @@ export interface Catalogue {
   search(queries: Float32Array, k: number): Promise<Hit[][]>;
 
   /**
-   * Stored vectors of a reference for the segments in `[from, to)` that exist (silent ones were never stored).
-   * They may have lost precision to quantisation.
+   * Vectors of a reference for the segments in `[from, to)` that exist (silent ones were never stored): quantised, as an
+   * alignment compares with hundreds of references at a time.
    */
-  vectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors>;
+  vectorsOf(referenceId: string, from: number, to: number): Promise<QuantisedVectors>;
 
   /** How many segments and references are searchable, and a number that grows with every change. */
   stats(): Promise<{ segments: number; references: number; generation: number }>;

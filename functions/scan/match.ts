@@ -3,8 +3,8 @@ import { calibrationOf } from '../core/confidence.ts';
 import type { MatchSpan } from '../core/detection.ts';
 import type { Reference } from '../core/reference.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
-import { type QuantisedVectors, quantise } from '../core/segments.ts';
 import { withoutExcluded } from '../core/span.ts';
+import type { QuantisedVectors } from '../ports/catalogue.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import type { Heard } from './listen.ts';
 
@@ -26,8 +26,7 @@ export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<
   const active = [...proposed.values()].filter((reference) => reference.state === 'active');
   const stored = new Map<string, QuantisedVectors>();
   for (const { referenceId } of active) {
-    const { segments, vectors } = await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff);
-    stored.set(referenceId, { segments, vectors: quantise(vectors) });
+    stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
   }
   const spans = align(heard, proposals, stored, grid, calibrationOf(model));
 

@@ -14,7 +14,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ModelManifest } from '../../functions/core/model.ts';
-import { type Hit, quantise, type SegmentVectors } from '../../functions/core/segments.ts';
+import {
+  type Hit,
+  type QuantisedVectors,
+  quantise,
+  type SegmentVectors,
+} from '../../functions/core/segments.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Log } from '../../functions/ports/log.ts';
 import {
@@ -24,7 +29,6 @@ import {
   encodeBlock,
   normaliseRows,
   ROWS_PER_BLOCK,
-  restore,
 } from '../store/block.ts';
 import type { Database, Row } from '../store/database.ts';
 import { messageOf, StoreError } from '../store/errors.ts';
@@ -187,18 +191,17 @@ export class LocalCatalogue implements Catalogue {
     });
   }
 
-  async vectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
+  async vectorsOf(referenceId: string, from: number, to: number): Promise<QuantisedVectors> {
     const { segments, vectors } = this.#blocksOf(referenceId);
     const { dimension } = this.#model;
     const start = segments.findIndex((segment) => segment >= from);
     const end = segments.findIndex((segment) => segment >= to);
     const first = start === -1 ? segments.length : start;
     const last = Math.max(first, end === -1 ? segments.length : end);
-    const wanted = {
-      segments: segments.slice(first, last),
-      vectors: vectors.slice(first * dimension, last * dimension),
+    return {
+      segments: segments.subarray(first, last),
+      vectors: vectors.subarray(first * dimension, last * dimension),
     };
-    return restore(wanted, dimension);
   }
 
   async stats(): Promise<{ segments: number; references: number; generation: number }> {

@@ -1,5 +1,4 @@
 import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import type { SegmentVectors } from '../../functions/core/segments.ts';
 import { StoreError } from './errors.ts';
 
 /** Consecutive catalogue rows of one reference: which segments they are, and their quantised vectors. */
@@ -41,22 +40,13 @@ export function decodeBlock(stored: StoredBlock, dimension: number, what: string
   if (bytes.length !== segments.length * dimension || crc32(bytes, crc32(stored.runs)) !== stored.crc) {
     throw damaged(what);
   }
-  const vectors = new Int8Array(bytes.length);
-  vectors.set(bytes);
-  return { segments, vectors };
+  return { segments, vectors: new Int8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length) };
 }
 
 const damaged = (what: string, cause?: unknown) =>
   new StoreError('DAMAGED_RECORD', `The vectors of ${what} are damaged; remove it and register it again`, {
     cause,
   });
-
-/** Back to vectors of length 1. */
-export function restore({ segments, vectors }: Block, dimension: number): SegmentVectors {
-  const restored = Float32Array.from(vectors);
-  normaliseRows(restored, dimension);
-  return { segments, vectors: restored };
-}
 
 /** Scales every row to length 1, in place; returns the first row that has no length, if any. */
 export function normaliseRows(vectors: Float32Array, dimension: number): number | undefined {

@@ -65,7 +65,7 @@ describe('OpenSearchCatalogue', () => {
     expect(await mapping.text()).toMatch(/"data_type":"byte"/i);
     expect(hits.map(([best]) => best!.segment)).toEqual([...numbered(50)]);
     expect(hits.every(([best]) => Math.abs(best!.similarity - 1) < 0.02)).toBe(true);
-    expect(stored.vectors.every((value, i) => Math.abs(value - vectors[i]!) < 0.005)).toBe(true);
+    expect(stored.vectors.every((value, i) => Math.abs(value / 127 - vectors[i]!) < 0.005)).toBe(true);
   });
 
   it('refuses an encoder that the engine does not have', () => {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Client } from '@opensearch-project/opensearch';
 import { RefrainError } from '../../core/errors.ts';
-import type { Catalogue, Hit, SegmentVectors } from '../../ports/catalogue.ts';
+import { quantise } from '../../core/segments.ts';
+import type { Catalogue, Hit, QuantisedVectors, SegmentVectors } from '../../ports/catalogue.ts';
 import { forEachConcurrently } from '../../steps/pool.ts';
 import { CatalogueError, checkItems, isTransient, translated } from './opensearch-errors.ts';
 import { PATIENT, type RetryPolicy, withRetries } from './retry.ts';
@@ -186,7 +187,13 @@ export class OpenSearchCatalogue implements Catalogue {
     return hits;
   }
 
-  async vectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
+  async vectorsOf(referenceId: string, from: number, to: number): Promise<QuantisedVectors> {
+    const { segments, vectors } = await this.exactVectorsOf(referenceId, from, to);
+    return { segments, vectors: quantise(vectors) };
+  }
+
+  /** The same as precisely as the index holds them. */
+  async exactVectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
     const segments: number[] = [];
     const rows: number[][] = [];
     for (let next = from; next < to && next <= MAX_SEGMENT; ) {

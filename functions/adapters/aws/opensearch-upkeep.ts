@@ -92,7 +92,7 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
       ...this.#settings,
       encoder: (await this.#holdsBytes(index)) ? 'byte' : 'none',
     });
-    const segments = await from.vectorsOf(referenceId, 0, Number.POSITIVE_INFINITY);
+    const segments = await from.exactVectorsOf(referenceId, 0, Number.POSITIVE_INFINITY);
     await this.#next.remove(referenceId);
     await this.#next.add(referenceId, segments);
   }
