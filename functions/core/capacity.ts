@@ -29,8 +29,8 @@ export const Assumptions = z.object({
   segmentsPerHour: z.number().positive().default(7200),
   encodings: z
     .object({
-      byte: encodingFigures({ diskBytes: 220, memoryBytes: 188, searchMs: 0.77 }),
-      float32: encodingFigures({ diskBytes: 605, memoryBytes: 573, searchMs: 0.54 }),
+      byte: encodingFigures({ diskBytes: 220, memoryBytes: 188, searchMs: 0.7 }),
+      float32: encodingFigures({ diskBytes: 605, memoryBytes: 573, searchMs: 0.55 }),
     })
     .prefault({}),
   /** How much longer a query takes in a graph that is ten times as large. */
@@ -100,11 +100,13 @@ const NEARLY = 1.05;
 
 export interface CatalogueOption {
   encoding: Encoding;
-  /** Of vectors and graphs, replicas included. */
+  /** Of vectors and graphs, in all copies. */
   memoryGiB: number;
-  /** Of the index, replicas included. */
+  /** Of the index, in all copies. */
   diskGiB: number;
   shards: number;
+  /** One and its replicas: at least those that were asked for. */
+  copies: number;
   /** How many graphs each query has to search, full ones and fresh ones. */
   graphs: number;
   /** Processor time of one query in all of them, ms. */
@@ -192,10 +194,11 @@ export function planCapacity(load: Load, assumptions: Assumptions): Plan {
 }
 
 /**
- * The cheapest nodes (of nearly equals, the fewest) that keep the vectors and their graphs in memory and answer the queries of the busiest hour.
+ * The cheapest nodes (of nearly equals, the fewest) that keep the vectors and their graphs in memory and answer the
+ * queries of the busiest hour.
  *
- * A query searches every graph, so what it costs grows with the catalogue as soon as one graph is full: shards and nodes
- * shorten the wait for a query, not its work.
+ * A query searches every graph once, in any copy. So its work grows with the catalogue, and what takes more queries is
+ * more copies: more shards would only make more graphs.
  */
 function catalogueOption(
   encoding: Encoding,
@@ -203,38 +206,47 @@ function catalogueOption(
   peakQueries: number,
   assumptions: Assumptions,
 ): CatalogueOption {
-  const { replicas, prices } = assumptions;
+  const { prices } = assumptions;
   const { diskBytes, memoryBytes, searchMs } = assumptions.encodings[encoding];
-  const memoryGiB = (memoryBytes * vectors * (1 + replicas)) / GIB;
-  const copyGiB = (diskBytes * vectors) / GIB;
-  const shards = Math.max(1, Math.ceil(copyGiB / assumptions.shardGiB));
-  const full = Math.max(1, Math.ceil(copyGiB / assumptions.graphGiB));
-  const fresh = shards * assumptions.freshGraphs;
+  const copy = { memoryGiB: (memoryBytes * vectors) / GIB, diskGiB: (diskBytes * vectors) / GIB };
   const searchIn = (segments: number) =>
     searchMs * assumptions.searchGrowth ** Math.log10(Math.max(segments, 1000) / MEASURED_SEGMENTS);
-  const queryMs = full * searchIn(vectors / full) + fresh * searchIn(FRESH_SEGMENTS);
-  const processors = (peakQueries * queryMs) / 1000 / assumptions.processorsForSearch;
+  const atLeast = 1 + assumptions.replicas;
 
   const candidates = Object.entries(prices.nodeHour).flatMap(([nodeType, hourly]) => {
     const gib = NODE_GIB[nodeType];
     if (gib === undefined) return [];
-    const cacheGiB = gib - Math.min(gib / 2, assumptions.largestHeapGiB);
+    const cacheGiB = (gib - Math.min(gib / 2, assumptions.largestHeapGiB)) * assumptions.memoryForVectors;
+    // A shard lives on one node.
+    const shards = Math.ceil(Math.max(1, copy.diskGiB / assumptions.shardGiB, copy.memoryGiB / cacheGiB));
+    const full = Math.max(shards, Math.ceil(copy.diskGiB / assumptions.graphGiB));
+    const fresh = shards * assumptions.freshGraphs;
+    const queryMs = full * searchIn(vectors / full) + fresh * searchIn(FRESH_SEGMENTS);
+    const processors = (peakQueries * queryMs) / 1000 / assumptions.processorsForSearch;
     const needs = {
-      copies: 1 + replicas,
-      memory: Math.ceil(memoryGiB / (cacheGiB * assumptions.memoryForVectors)),
+      copies: atLeast,
+      memory: Math.ceil((copy.memoryGiB * atLeast) / cacheGiB),
       queries: Math.ceil(processors / (gib / GIB_PER_PROCESSOR)),
     };
-    const [limit, nodes] = (Object.entries(needs) as [CatalogueOption['limit'], number][]).reduce((a, b) =>
-      b[1] > a[1] ? b : a,
+    const [limit, needed] = (Object.entries(needs) as [CatalogueOption['limit'], number][]).reduce((a, b) =>
+      b[1] >= a[1] ? b : a,
     );
-    return [{ nodeType, nodes, limit, usdPerMonth: nodes * hourly * HOURS_PER_MONTH }];
+    // Nodes beyond one for each shard of each copy work on further copies.
+    const copies = Math.max(atLeast, Math.ceil(needed / shards));
+    const nodes = copies > atLeast ? copies * shards : needed;
+    const usdPerMonth = nodes * hourly * HOURS_PER_MONTH;
+    return [{ shards, copies, graphs: full + fresh, queryMs, nodeType, nodes, limit, usdPerMonth }];
   });
   const least = Math.min(...candidates.map(({ usdPerMonth }) => usdPerMonth));
   const cheapest = candidates
     .filter(({ usdPerMonth }) => usdPerMonth <= least * NEARLY)
     .reduce((a, b) => (b.nodes < a.nodes ? b : a));
-  const graphs = full + fresh;
-  return { encoding, memoryGiB, diskGiB: copyGiB * (1 + replicas), shards, graphs, queryMs, ...cheapest };
+  return {
+    encoding,
+    memoryGiB: copy.memoryGiB * cheapest.copies,
+    diskGiB: copy.diskGiB * cheapest.copies,
+    ...cheapest,
+  };
 }
 
 function largestLever(

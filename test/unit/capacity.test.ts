@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Assumptions, type CatalogueOption, planCapacity } from '../../functions/core/capacity.ts';
 
@@ -24,7 +25,8 @@ describe('a capacity plan', () => {
 
     for (const option of options) {
       const { memoryBytes } = usual.encodings[option.encoding];
-      expect(option.memoryGiB).toBeCloseTo((memoryBytes * 72_000_000 * 2) / GIB);
+      expect(option.memoryGiB).toBeCloseTo((memoryBytes * 72_000_000 * option.copies) / GIB);
+      expect(option.copies).toBeGreaterThanOrEqual(2);
       expect(capacityOf(option).cacheGiB * usual.memoryForVectors).toBeGreaterThanOrEqual(option.memoryGiB);
     }
   });
@@ -37,6 +39,19 @@ describe('a capacity plan', () => {
       expect(capacityOf(option).processors * usual.processorsForSearch).toBeGreaterThanOrEqual(busy);
       expect(option.limit).toBe('queries');
     }
+  });
+
+  it('gives every node something to do: more copies rather than more shards', () => {
+    const { options } = planCapacity({ ...load, uploadsPerDay: 200_000 }, usual);
+
+    for (const { nodes, shards, copies } of options) expect(nodes).toBe(shards * copies);
+  });
+
+  it('takes nodes that a whole shard fits into', () => {
+    const { chosen } = planCapacity({ ...load, catalogueHours: 100_000, uploadsPerDay: 1 }, usual);
+
+    const one = capacityOf({ ...chosen, nodes: 1 }).cacheGiB * usual.memoryForVectors;
+    expect(chosen.memoryGiB / chosen.copies / chosen.shards).toBeLessThanOrEqual(one);
   });
 
   it('searches every graph for each query, so that its work grows with the catalogue as soon as one is full', () => {
@@ -106,5 +121,38 @@ describe('a capacity plan', () => {
 
     expect(planCapacity(load, free).lambda.usdPerMonth).toBe(0);
     expect(free.encodings.byte).toEqual({ ...usual.encodings.byte, searchMs: 5 });
+  });
+});
+
+describe('docs/SCALE.md', () => {
+  const page = readFileSync(new URL('../../docs/SCALE.md', import.meta.url), 'utf8');
+  const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+  const three = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
+
+  it.each([
+    ['10⁶', 1e6, 10_000],
+    ['10⁶', 1e6, 100_000],
+    ['10⁸', 1e8, 10_000],
+    ['10⁸', 1e8, 100_000],
+    ['10⁹', 1e9, 10_000],
+    ['10⁹', 1e9, 100_000],
+  ])('quotes the plan for %s segments (%d) and %d uploads a day', (name, segments, uploadsPerDay) => {
+    const plan = planCapacity({ catalogueHours: segments / 7200, uploadsPerDay, minutesEach: 3 }, usual);
+    const { encoding, memoryGiB, shards, copies, graphs, queryMs, nodes, nodeType, limit } = plan.chosen;
+
+    const row = [
+      name,
+      whole.format(uploadsPerDay),
+      encoding,
+      `${three.format(memoryGiB)} GiB`,
+      `${shards} x ${copies}`,
+      `${graphs}`,
+      `${three.format(queryMs)} ms`,
+      `${nodes} x ${nodeType.replace('.search', '')}`,
+      limit,
+      `${whole.format(plan.usdPerMonth)} USD`,
+      `${three.format(plan.usdPerThousandScannedHours)} USD`,
+    ].join(' | ');
+    expect(page).toContain(`| ${row} |`);
   });
 });
