@@ -46,8 +46,6 @@ const { values: options } = parseArgs({
     segments: { type: 'string', default: '1000000' },
     encodings: { type: 'string', default: 'float,byte' },
     'heap-mb': { type: 'string', default: '3072' },
-    /** Of Lucene's tiered merging: fewer make fewer graphs, for more work. OpenSearch's own is 10. */
-    'segments-per-tier': { type: 'string' },
   },
 });
 const SEGMENTS = Number(options.segments);
@@ -162,13 +160,6 @@ async function measure(encoding: Encoding): Promise<void> {
   const index = `${catalogue.alias}-000001`;
   if (encoding === 'float' || encoding === 'byte') await catalogue.ensureIndex();
   else await createIndex(client, index, catalogue.alias, encoding);
-  if (options['segments-per-tier']) {
-    const perTier = Number(options['segments-per-tier']);
-    await client.indices.putSettings({
-      index,
-      body: { index: { merge: { policy: { segments_per_tier: perTier } } } } as object,
-    });
-  }
 
   const filled = await costOf(server.pid, () => register(encoding));
   const before = await contentOf(client, index);
