@@ -23,8 +23,11 @@ export interface CatalogueRebuild {
   /** How many segments each reference has in one of the two; empty where that one is not there. */
   counts(of: 'live' | 'next'): Promise<Map<string, number>>;
 
-  /** Copies a reference from the live index, in place of what the new one has of it. */
-  copy(referenceId: string): Promise<void>;
+  /**
+   * Copies a reference from the live index, in place of what the new one has of it.
+   * @param isNew whether the new one has nothing of it: removing nothing takes longer than copying
+   */
+  copy(referenceId: string, isNew?: boolean): Promise<void>;
 
   /** Copies again whatever was written to the live index since the new one was begun, or since the last time. */
   catchUp(): Promise<void>;

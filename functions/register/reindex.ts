@@ -64,20 +64,20 @@ export async function reindexStep(ask: boolean, deps: ReindexDependencies): Prom
 }
 
 /** @returns whether all of them are copied */
-async function copySome(referenceIds: readonly string[], { upkeep }: ReindexDependencies): Promise<boolean> {
+async function copySome(missing: Missing['live'], { upkeep }: ReindexDependencies): Promise<boolean> {
   const end = performance.now() + COPYING_MS;
   let copied = 0;
-  await forEachConcurrently(referenceIds, COPIES_AT_ONCE, async (referenceId) => {
+  await forEachConcurrently(missing, COPIES_AT_ONCE, async ({ referenceId, isNew }) => {
     if (performance.now() > end) return;
-    await upkeep.copy(referenceId);
+    await upkeep.copy(referenceId, isNew);
     copied++;
   });
-  return copied === referenceIds.length;
+  return copied === missing.length;
 }
 
 interface Missing {
-  /** The live index has them. */
-  live: string[];
+  /** The live index has them; the new one has nothing of them, or something else. */
+  live: { referenceId: string; isNew: boolean }[];
   /** Nobody has them, or not of this model. */
   lost: string[];
 }
@@ -95,7 +95,11 @@ async function missingIn({ upkeep, references, model }: ReindexDependencies): Pr
       if (state !== 'active' && state !== 'disabled') continue;
       const isOfThisModel = heardBy.sha256 === model.sha256;
       if (isOfThisModel && next.get(referenceId) === segments) continue;
-      missing[isOfThisModel && live.get(referenceId) === segments ? 'live' : 'lost'].push(referenceId);
+      if (isOfThisModel && live.get(referenceId) === segments) {
+        missing.live.push({ referenceId, isNew: !next.has(referenceId) });
+      } else {
+        missing.lost.push(referenceId);
+      }
     }
     after = page.next;
     if (after === undefined) break;

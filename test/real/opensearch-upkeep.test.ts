@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { describe, expect, inject, it } from 'vitest';
+import { describe, expect, inject, it, onTestFinished } from 'vitest';
 import {
   OpenSearchCatalogue,
   type OpenSearchCatalogueSettings,
@@ -9,6 +9,7 @@ import { OpenSearchUpkeep } from '../../functions/adapters/aws/opensearch-upkeep
 import { readManifest } from '../../functions/embed/model-folder.ts';
 import { seededRandom } from '../support/audio.ts';
 import { MODEL_DIR } from './support/deployment.ts';
+import { FaultyProxy } from './support/faulty-proxy.ts';
 
 // What a rebuild asks of the genuine server: copies of what is written to meanwhile, and a change in one step.
 
@@ -25,7 +26,7 @@ function segmentsOf(rows: number, seed: number) {
   return { segments: Uint32Array.from({ length: rows }, (_, row) => row), vectors };
 }
 
-const client = () => createOpenSearchClient({ url: inject('openSearchUrl'), auth: { kind: 'none' } });
+const client = (url = inject('openSearchUrl')) => createOpenSearchClient({ url, auth: { kind: 'none' } });
 
 /** A model of its own, so that its indexes are nobody else's. */
 const newSettings = (): OpenSearchCatalogueSettings => ({
@@ -36,9 +37,9 @@ const newSettings = (): OpenSearchCatalogueSettings => ({
   refreshInterval: '100ms',
 });
 
-const upkeepOf = async (settings: OpenSearchCatalogueSettings) =>
+const upkeepOf = async (settings: OpenSearchCatalogueSettings, url?: string) =>
   new OpenSearchUpkeep(
-    client(),
+    client(url),
     { ...(await readManifest(MODEL_DIR)), id: settings.modelId, dimension: DIMENSION },
     settings,
   );
@@ -74,7 +75,7 @@ describe('a rebuild of the index', () => {
     expect(state.live).toMatchObject({ index: `${live.alias}-000002`, references: 3, segments: 75 });
     expect(state.live!.generation).toBeGreaterThan(generation);
     expect(state.next).toBeUndefined();
-    const { segments, vectors } = await live.vectorsOf('shrinks', 0, 99);
+    const { segments, vectors } = await live.exactVectorsOf('shrinks', 0, 99);
     expect(segments).toEqual(segmentsOf(10, 5).segments);
     expect(vectors[0]).toBeCloseTo(segmentsOf(10, 5).vectors[0]!, 2);
     const [[hit]] = (await live.search(segmentsOf(25, 4).vectors.subarray(0, DIMENSION), 1)) as [[object]];
@@ -105,6 +106,31 @@ describe('a rebuild of the index', () => {
     });
     await upkeep.catchUp();
     expect((await upkeep.counts('next')).get('another')).toBe(5);
+  });
+
+  it('takes over once, also when the answer is lost', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await live.add('song', segmentsOf(40, 1));
+    const proxy = await FaultyProxy.before(inject('openSearchUrl'));
+    onTestFinished(() => proxy.close());
+    const upkeep = await upkeepOf(settings, proxy.url);
+    await upkeep.begin();
+    await copyAll(upkeep);
+    const answers: number[] = [];
+    proxy.fault = async ({ path, forward }) => {
+      if (!path.startsWith('/_aliases')) return undefined;
+      const answer = await forward();
+      answers.push(answer.status);
+      return answers.length === 1 ? 'hang up' : answer;
+    };
+
+    const tookOver = await upkeep.takeOver(always);
+
+    expect(answers).toEqual([200, 404]);
+    expect(tookOver).toBe(true);
+    expect(await upkeep.state()).toMatchObject({ live: { index: `${live.alias}-000002`, segments: 40 } });
   });
 
   it('opens again what a run that died had closed', async () => {

@@ -85,7 +85,7 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     return index ? this.#countsIn(index, { match_all: {} }) : new Map();
   }
 
-  async copy(referenceId: string): Promise<void> {
+  async copy(referenceId: string, isNew = false): Promise<void> {
     const index = (await this.#indexBehind(this.#live))!;
     // It may hold them in another way than is wanted now.
     const from = new OpenSearchCatalogue(this.#client, {
@@ -93,7 +93,7 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
       encoder: (await this.#holdsBytes(index)) ? 'byte' : 'none',
     });
     const segments = await from.exactVectorsOf(referenceId, 0, Number.POSITIVE_INFINITY);
-    await this.#next.remove(referenceId);
+    if (!isNew) await this.#next.remove(referenceId);
     await this.#next.add(referenceId, segments);
   }
 
@@ -123,7 +123,12 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
         { remove: { index: next, alias: this.#next.alias } },
         ...(live ? [{ remove_index: { index: live } }] : []),
       ];
-      await this.#call(() => this.#client.indices.updateAliases({ body: { actions } }));
+      try {
+        await this.#call(() => this.#client.indices.updateAliases({ body: { actions } }));
+      } catch (error) {
+        // Asked twice, because the first answer was lost: there is nothing left to do, which is refused.
+        if ((await this.#indexBehind(this.#live)) !== next) throw error;
+      }
       isDone = true;
       return true;
     } finally {

@@ -40,7 +40,7 @@ async function reindex(session: Session, { wait }: { wait: number }): Promise<nu
         ]);
         return EXIT.ok;
       }
-      asked ||= step.phase === 'filling';
+      asked ||= step.phase === 'filling' && step.asked > 0;
       const words = wordsOf(step);
       if (words !== said) terminal.say(words);
       said = words;
