@@ -16,8 +16,7 @@ import { acceptanceOf, answer, chanceOf, evidenceOf, report, thresholdOf } from 
  * At most so many false alarms per negative query, and per hour of music that is not in the catalogue. Per hour
  * half of what is promised: other music than this will be uploaded.
  */
-const ALARMS_PER_QUERY = 0.001;
-const ALARMS_PER_HOUR = 1 / 40;
+const ALARMS = { perQuery: 0.001, perHour: 1 / 40 };
 
 const { values: options } = parseArgs({
   options: {
@@ -37,16 +36,16 @@ console.log(`${data.cases.length} queries, ${data.stored.size} references`);
 const calibration = Calibration.parse({ chance: chanceOf(data) });
 calibration.evidence = evidenceOf(data, calibration);
 const answers = answer(data, calibration);
-calibration.acceptance = acceptanceOf(answers);
-calibration.threshold = thresholdOf(answers, calibration, ALARMS_PER_QUERY, ALARMS_PER_HOUR);
+calibration.acceptance = acceptanceOf(answers, calibration, ALARMS);
+calibration.threshold = thresholdOf(answers, calibration, ALARMS);
 console.log(JSON.stringify(calibration, undefined, 1));
 report(answers, calibration, console.log);
 
 if (options.ablations) {
   for (const step of ['slopes', 'sharpening', 'extension', 'chaining'] as const) {
     const poorer = answer(data, calibration, { without: [step] });
-    const refitted = { ...calibration, acceptance: acceptanceOf(poorer) };
-    refitted.threshold = thresholdOf(poorer, refitted, ALARMS_PER_QUERY, ALARMS_PER_HOUR);
+    const refitted = { ...calibration, acceptance: acceptanceOf(poorer, calibration, ALARMS) };
+    refitted.threshold = thresholdOf(poorer, refitted, ALARMS);
     console.log(`\nwithout ${step}:`);
     report(poorer, refitted, console.log);
   }

@@ -92,7 +92,7 @@ export async function collect(
       const away = halves.find((half) => half !== home)!;
       const searched = (index: Index) =>
         cached(
-          join(folder, 'found', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
+          join(folder, 'near', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
           async () => ({ ...heard, hits: hitColumns(index.search(heard.vectors)) }),
         );
       cases.push({
@@ -133,7 +133,7 @@ export async function collect(
           seconds: track.seconds / speed,
           track: track.id,
           pieces: [],
-          negative: await cached(join(folder, 'found', nameOf(id)), async () => ({
+          negative: await cached(join(folder, 'near', nameOf(id)), async () => ({
             ...heard,
             hits: hitColumns(other.index.search(heard.vectors)),
           })),
@@ -222,11 +222,11 @@ class Index {
     this.dimension = dimension;
     this.index = new Graph({
       dimensions: dimension,
-      metric: MetricKind.IP,
+      metric: MetricKind.Cos,
       quantization: ScalarKind.I8,
-      connectivity: 16,
-      expansion_add: 96,
-      expansion_search: 96,
+      connectivity: 8,
+      expansion_add: 128,
+      expansion_search: 192,
       multi: false,
     });
     for (const { id } of tracks) {

@@ -7,7 +7,7 @@ import {
   propose,
 } from '../../functions/core/alignment/index.ts';
 import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
-import { type Calibration, confidenceOf, termsOf } from '../../functions/core/confidence.ts';
+import { type Calibration, confidenceOf, logOddsOf, termsOf } from '../../functions/core/confidence.ts';
 import { QUANTISED_ONE } from '../../functions/core/segments.ts';
 import type { Case, Collected } from './collect.ts';
 import { type Example, fitEvidence, fitLogistic, round } from './fit.ts';
@@ -120,10 +120,32 @@ export function evidenceOf(
   return fitEvidence(match, chance);
 }
 
-/** Which way each term of the logistic must point. */
-const SIGNS = { logScore: 1, logField: -1, prominence: 1, cosine: 1, explained: 1, speedChange: -1 } as const;
+/** Which way each term of the logistic must point; how much evidence there is says little beside the lead. */
+const SIGNS = {
+  logScore: 0,
+  logField: -1,
+  prominence: 1,
+  cosine: 1,
+  lead: 1,
+  logAhead: 1,
+  speedChange: -1,
+} as const;
+/** The examples are excerpts by themselves, so a fit would lean on it; uploads have excerpts among other things. */
+const GIVEN = { explained: 4 } as const;
 
-export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptance'] {
+/** Examples count less the further they lie from the threshold: by a factor of e at so many nats. */
+const FOCUS = 3;
+const FOCUS_ROUNDS = 4;
+
+/**
+ * The logistic. What is decided is decided near the threshold, and most examples lie far from it on either side, where a
+ * straight line need not fit: so it is fitted again with weight on those that lie near.
+ */
+export function acceptanceOf(
+  answers: readonly Answer[],
+  calibration: Calibration,
+  alarms: AlarmLimits,
+): Calibration['acceptance'] {
   const examples = answers.flatMap(({ found }): Example[] =>
     // The pieces of one match share their features: one example.
     [...new Map(found.map(({ span, judgement }) => [span.features, judgement]))]
@@ -134,12 +156,28 @@ export function acceptanceOf(answers: readonly Answer[]): Calibration['acceptanc
         weight: 1,
       })),
   );
-  const { intercept, weights } = fitLogistic(examples, SIGNS);
+  let acceptance = fitLogistic(examples, SIGNS, GIVEN);
+  for (let round = 0; round < FOCUS_ROUNDS; round++) {
+    const fitted = { ...calibration, acceptance };
+    const threshold = logitOf(thresholdOf(answers, fitted, alarms));
+    const weights = examples.map(({ terms }) =>
+      Math.exp(-(((logOddsOf(terms, acceptance) - threshold) / FOCUS) ** 2)),
+    );
+    const mean = weights.reduce((sum, weight) => sum + weight, 0) / weights.length;
+    acceptance = fitLogistic(
+      examples.map((example, i) => ({ ...example, weight: weights[i]! / mean })),
+      SIGNS,
+      GIVEN,
+    );
+  }
+  const { intercept, weights } = acceptance;
   return {
     intercept: round(intercept),
     weights: Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, round(weight)])),
   };
 }
+
+const logitOf = (confidence: number): number => Math.log(confidence / (1 - confidence));
 
 /** The most confident possible match of an answer. */
 export function best(
@@ -155,6 +193,12 @@ export function best(
   return top;
 }
 
+/** False alarms that are accepted, per query of what is not in the catalogue and per hour of it. */
+export interface AlarmLimits {
+  perQuery: number;
+  perHour: number;
+}
+
 /** Alarms whose tail is extrapolated: enough to tell its slope, few enough to be the tail. */
 const TAIL = 20;
 
@@ -166,8 +210,7 @@ const TAIL = 20;
 export function thresholdOf(
   answers: readonly Answer[],
   calibration: Calibration,
-  perQuery: number,
-  perHour: number,
+  { perQuery, perHour }: AlarmLimits,
 ): number {
   const descending = (a: number, b: number) => b - a;
   const queries = answers.filter(({ held, query }) => !held && query.condition !== 'whole');
@@ -183,7 +226,7 @@ export function thresholdOf(
           .map(({ span }) => confidenceOf(span.features, calibration)),
       ),
     ])
-    .map((confidence) => Math.log(confidence / (1 - confidence)))
+    .map(logitOf)
     .sort(descending);
   const level = alarms[TAIL]!;
   const excess = alarms.slice(0, TAIL).reduce((sum, logit) => sum + logit - level, 0) / TAIL;

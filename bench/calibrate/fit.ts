@@ -11,14 +11,20 @@ type Logistic = Calibration['acceptance'];
 
 /**
  * Logistic regression by Newton's method on standardised terms, lightly regularised.
- * @param signs terms whose weight must not have the other sign (1 or -1): dropped when the data would have it so
+ * @param signs the terms to weigh, and the sign that a weight must have (0 if either will do): a term is dropped when the
+ *   data would have it otherwise
+ * @param given weights that are not fitted
  */
-export function fitLogistic(examples: readonly Example[], signs: Record<Term, 1 | -1>): Logistic {
+export function fitLogistic(
+  examples: readonly Example[],
+  signs: Partial<Record<Term, 1 | -1 | 0>>,
+  given: Partial<Record<Term, number>> = {},
+): Logistic {
   let names = Object.keys(signs) as Term[];
   for (;;) {
-    const fitted = newton(examples, names);
+    const fitted = newton(examples, names, given);
     const wrong = names.filter((name) => fitted.weights[name]! * signs[name]! < 0);
-    if (wrong.length === 0) return fitted;
+    if (wrong.length === 0) return { ...fitted, weights: { ...fitted.weights, ...given } };
     const worst = wrong.reduce((a, b) =>
       Math.abs(fitted.weights[b]!) > Math.abs(fitted.weights[a]!) ? b : a,
     );
@@ -29,7 +35,14 @@ export function fitLogistic(examples: readonly Example[], signs: Record<Term, 1 
 const RIDGE = 1e-3;
 const ITERATIONS = 40;
 
-function newton(examples: readonly Example[], names: readonly Term[]): Logistic {
+function newton(
+  examples: readonly Example[],
+  names: readonly Term[],
+  given: Partial<Record<Term, number>>,
+): Logistic {
+  const offsets = examples.map(({ terms }) =>
+    Object.entries(given).reduce((sum, [name, weight]) => sum + weight * terms[name as Term], 0),
+  );
   const total = examples.reduce((sum, { weight }) => sum + weight, 0);
   const mean = names.map((name) => examples.reduce((sum, e) => sum + e.weight * e.terms[name]!, 0) / total);
   const deviation = names.map(
@@ -50,7 +63,7 @@ function newton(examples: readonly Example[], names: readonly Term[]): Logistic 
     );
     rows.forEach((row, n) => {
       const { weight } = examples[n]!;
-      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, 0)));
+      const p = 1 / (1 + Math.exp(-row.reduce((sum, x, j) => sum + x * beta[j]!, offsets[n]!)));
       const error = (examples[n]!.true ? 1 : 0) - p;
       for (let i = 0; i < size; i++) {
         gradient[i]! += weight * error * row[i]!;

@@ -10,6 +10,10 @@ export interface Features {
   contrast: number;
   /** Mean cosine along the line. */
   cosine: number;
+  /** By how much that is above what each segment's nearest strangers in the catalogue reach, mean. */
+  lead: number;
+  /** The same, summed over the segments on which the line is ahead of them. */
+  ahead: number;
   /** Seconds of the upload that lie on the line. */
   seconds: number;
   /** Share that lies on the line of ten seconds, or of all that was heard if that is less. */
@@ -19,7 +23,16 @@ export interface Features {
 }
 
 /** The terms of the logistic. */
-export const TERMS = ['logScore', 'logField', 'prominence', 'cosine', 'explained', 'speedChange'] as const;
+export const TERMS = [
+  'logScore',
+  'logField',
+  'prominence',
+  'cosine',
+  'lead',
+  'logAhead',
+  'explained',
+  'speedChange',
+] as const;
 export type Term = (typeof TERMS)[number];
 
 const finite = z.number();
@@ -52,10 +65,12 @@ export const calibrationOf = (model: { calibration: Record<string, unknown> }): 
   Calibration.parse(model.calibration);
 
 const MOST_PROMINENT = 12;
+/** A segment of a clear match is ahead by some tenths: about one, so scaled. */
+const AHEAD_SCALE = 10;
 
 /** What the logistic sees: features on scales on which they add up. */
 export function termsOf(features: Features): Record<Term, number> {
-  const { score, field, contrast, cosine, seconds, explained, speed } = features;
+  const { score, field, contrast, cosine, lead, ahead, seconds, explained, speed } = features;
   return {
     logScore: Math.log1p(Math.max(0, score)),
     logField: Math.log1p(Math.max(0, field)),
@@ -63,6 +78,9 @@ export function termsOf(features: Features): Record<Term, number> {
     // lasts, and chance does so for a moment only. Beyond some point, more says nothing new.
     prominence: Math.min(MOST_PROMINENT, contrast * Math.sqrt(Math.max(2, seconds) / 3)),
     cosine,
+    // What resembles a whole style resembles many references alike; a true match is ahead of all others.
+    lead,
+    logAhead: Math.log1p(AHEAD_SCALE * Math.max(0, ahead)),
     // Chance picks a few segments out of what was heard, a true match goes on.
     explained,
     // Chance picks any of the speeds there are, uploaders mostly the original one.
@@ -71,9 +89,12 @@ export function termsOf(features: Features): Record<Term, number> {
 }
 
 /** The probability, 0..1, that a possible match is a true one. */
-export function confidenceOf(features: Features, { acceptance }: Calibration): number {
-  const terms = termsOf(features);
-  let logOdds = acceptance.intercept;
-  for (const term of TERMS) logOdds += (acceptance.weights[term] ?? 0) * terms[term];
-  return 1 / (1 + Math.exp(-logOdds));
+export const confidenceOf = (features: Features, { acceptance }: Calibration): number =>
+  1 / (1 + Math.exp(-logOddsOf(termsOf(features), acceptance)));
+
+export function logOddsOf(
+  terms: Record<Term, number>,
+  { intercept, weights }: Calibration['acceptance'],
+): number {
+  return TERMS.reduce((sum, term) => sum + (weights[term] ?? 0) * terms[term], intercept);
 }

@@ -7,6 +7,8 @@ const CLEAR: Features = {
   field: 1,
   contrast: 4,
   cosine: 0.9,
+  lead: 0.3,
+  ahead: 5,
   seconds: 10,
   explained: 1,
   speed: 1,
@@ -38,6 +40,25 @@ describe('confidenceOf', () => {
     const partly = { ...CLEAR, explained: 0.3 };
 
     expect(confidenceOf(partly, calibration)).toBeLessThan(confidenceOf(CLEAR, calibration));
+  });
+});
+
+describe('the lead over other music', () => {
+  const calibration = {
+    ...DEFAULTS,
+    acceptance: { intercept: -10, weights: { cosine: 8, lead: 15, logAhead: 1 } },
+  };
+
+  it('tells a match from the like of a whole style, be it as similar', () => {
+    const style = { ...CLEAR, lead: 0.02, ahead: 0.5 };
+
+    expect(confidenceOf(style, calibration)).toBeLessThan(confidenceOf(CLEAR, calibration));
+  });
+
+  it('is never worth less than nothing', () => {
+    const behind = { ...CLEAR, ahead: -3 };
+
+    expect(confidenceOf(behind, calibration)).toBe(confidenceOf({ ...CLEAR, ahead: 0 }, calibration));
   });
 });
 

@@ -17,15 +17,19 @@ export function featuresOf(
   heardSegments: number,
   all: Places,
   similarity: Similarity,
+  background: Float32Array,
   grid: SegmentGrid,
 ): Features {
   const steps = traces.flatMap((trace) => trace.steps.slice(trace.from, trace.to + 1));
+  const leads = steps.map(({ cosine, row }) => cosine - similarity.strangers(background[row]!));
   const best = traces.reduce((a, b) => (b.score > a.score ? b : a));
   return {
     score,
     field: fieldAround(best, all),
     contrast: contrastOf(best, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
+    lead: leads.reduce((sum, lead) => sum + lead, 0) / steps.length,
+    ahead: leads.reduce((sum, lead) => sum + Math.max(0, lead), 0),
     seconds: (steps.length * grid.hopMs) / 1000,
     explained: Math.min(1, steps.length / Math.min(heardSegments, TEN_SECONDS_MS / grid.hopMs)),
     speed: best.line.slope,

@@ -1,6 +1,7 @@
 import { type Calibration, confidenceOf, type Features } from '../confidence.ts';
 import type { SegmentGrid } from '../segment-grid.ts';
 import type { HitColumns, QuantisedVectors } from '../segments.ts';
+import { backgroundOf } from './background.ts';
 import { inPieces } from './cuts.ts';
 import { type Extent, extentOf } from './extent.ts';
 import { featuresOf } from './features.ts';
@@ -91,12 +92,21 @@ export function align(
   const similarity = new Similarity(upload, [...references.values()], calibration);
   const traces = traceAll(proposals, upload.segments, references, similarity, without);
   const places = new Places(traces);
+  const background = backgroundOf(upload.hits);
 
   const best = withoutAliases(traces).flatMap((trace) => inPieces(trace, upload.segments, similarity));
   const matches = without.includes('chaining') ? best.flatMap((trace) => chain([trace])) : chain(best);
   return matches
     .flatMap(({ traces, score }) => {
-      const features = featuresOf(traces, score, upload.segments.length, places, similarity, grid);
+      const features = featuresOf(
+        traces,
+        score,
+        upload.segments.length,
+        places,
+        similarity,
+        background,
+        grid,
+      );
       const confidence = confidenceOf(features, calibration);
       if (confidence < calibration.threshold || features.seconds < SHORTEST_SECONDS) return [];
       return traces.map((trace) => ({

@@ -35,6 +35,9 @@ const CHANCE_SAMPLE = 192;
 const LOW_SHARE = 0.1;
 const LOW_DEVIATIONS = 1.28;
 const LEAST_DEVIATION = 0.06;
+/** What the last of 20 hits reaches among 100,000 segments, in deviations; with some room above. */
+const LEAST_DEVIATIONS = 3.4;
+const MOST_DEVIATIONS = 4.5;
 
 /**
  * Cosines between the upload and stored references, and what they are worth.
@@ -81,6 +84,19 @@ export class Similarity {
   deviations(row: number, cosine: number): number {
     if (Number.isNaN(this.chanceMean[row]!)) this.measureChance(row);
     return (cosine - this.chanceMean[row]!) / this.chanceDeviation[row]!;
+  }
+
+  /**
+   * What the nearest strangers reach (`background`), within what a large catalogue of strangers could: in a small one
+   * even they are far away, and where many copies of the same music are registered they are none.
+   */
+  strangers(background: number): number {
+    const { chance } = this.calibration;
+    if (!chance) return background;
+    const [nearest, least] = [MOST_DEVIATIONS, LEAST_DEVIATIONS].map(
+      (z) => chance.mean + z * chance.deviation,
+    );
+    return clamp(background, least!, nearest!);
   }
 
   /** Log-likelihood ratio, in nats, of "the same audio" to "chance". */

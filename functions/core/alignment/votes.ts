@@ -1,5 +1,6 @@
 import type { SegmentGrid } from '../segment-grid.ts';
 import type { HitColumns } from '../segments.ts';
+import { backgroundOf } from './background.ts';
 import type { Line } from './line.ts';
 
 /** A line that hits of one reference agree on, within one block of the upload. */
@@ -86,18 +87,6 @@ function proposeAt(
     proposals.push(...linesOfBlock(segments, hits, background, fromRow, toRow, slopes, most));
   }
   return proposals;
-}
-
-/**
- * The cosine that chance reaches, per upload row: that of its last hit. Where even the last hit is a true one (loops,
- * many copies), what is usual in this upload stands in.
- */
-function backgroundOf({ starts, similarity }: HitColumns): Float32Array {
-  const last = Float32Array.from(starts.subarray(1), (end, row) =>
-    end > starts[row]! ? similarity[end - 1]! : 0,
-  );
-  const usual = last.toSorted()[Math.floor(last.length / 4)] ?? 0;
-  return last.map((similarity) => Math.min(similarity, usual) - 0.01);
 }
 
 /** One reference's hits in a block, as columns. */
