@@ -19,8 +19,8 @@ const PAGE = 1000;
  * successor behind `refrain-MODEL-next`. Numbers in their names only grow.
  *
  * What goes from one to the other is read and written like everything else, and not by `_reindex`: of an index with
- * derived vectors, which is how they are kept by default, OpenSearch 3.5 copies nothing from the second time on, and
- * calls that a success.
+ * derived vectors, which is how they are kept by default, OpenSearch 3.5 was seen to copy nothing from the second time
+ * on, and to call that a success (40 documents in two shards do).
  */
 export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
   readonly #client: Client;
