@@ -68,7 +68,8 @@ export async function listen(
     });
     await scans.putWindow(scanId, END, Buffer.from(JSON.stringify(stored.end)));
     // A later run finds all of this done, and has all of its time for the matching.
-    if (run.remainingMs() < settings.reserveMs + stored.end.durationMs / MATCHING_SPEED) throw new OutOfTime();
+    if (run.remainingMs() < settings.reserveMs + stored.end.durationMs / MATCHING_SPEED)
+      throw new OutOfTime();
   }
   return { ...joinWindows(inOrder(stored.windows)), ...stored.end };
 }
