@@ -49,10 +49,12 @@ export class RefrainEngine implements Engine {
   readonly name = 'refrain';
   readonly runtime: Runtime;
   readonly facts: CatalogueFacts;
+  readonly storeDir: string;
 
-  private constructor(runtime: Runtime, facts: CatalogueFacts) {
+  private constructor(runtime: Runtime, facts: CatalogueFacts, storeDir: string) {
     this.runtime = runtime;
     this.facts = facts;
+    this.storeDir = storeDir;
   }
 
   /** Registers what is not registered yet. The store is kept per model and catalogue for the next run. */
@@ -71,7 +73,7 @@ export class RefrainEngine implements Engine {
       await writeFile(factsFile, JSON.stringify({ ...facts, bytes: await bytesIn(storeDir) }));
     }
     const facts: CatalogueFacts = JSON.parse(await readFile(factsFile, 'utf8'));
-    return new RefrainEngine(await Runtime.open({ storeDir, modelDir }), facts);
+    return new RefrainEngine(await Runtime.open({ storeDir, modelDir }), facts, storeDir);
   }
 
   async scan(path: string): Promise<Finding[]> {
