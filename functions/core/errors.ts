@@ -35,3 +35,6 @@ export class ModelError extends RefrainError {
     super('MODEL', message, options);
   }
 }
+
+/** What was thrown, in words. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { messageOf } from '../../functions/core/errors.ts';
 import type { ModelManifest } from '../../functions/core/model.ts';
 import {
   type Hit,
@@ -31,7 +32,7 @@ import {
   ROWS_PER_BLOCK,
 } from '../store/block.ts';
 import type { Database, Row } from '../store/database.ts';
-import { messageOf, StoreError } from '../store/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import { type Neighbours, nearest, Shard, searchExactly } from '../store/shard.ts';
 
 export interface CatalogueLimits {

@@ -1,10 +1,11 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { messageOf } from '../../functions/core/errors.ts';
 import type { ModelManifest } from '../../functions/core/model.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Log } from '../../functions/ports/log.ts';
 import { Database } from '../store/database.ts';
-import { messageOf, StoreError } from '../store/errors.ts';
+import { StoreError } from '../store/errors.ts';
 import { checkSchema, migrate } from '../store/schema.ts';
 import { announceHolder, describeHolder, forgetHolder, WriterLock } from '../store/writer-lock.ts';
 import { LocalCaseStore } from './case-store.ts';

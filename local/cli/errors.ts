@@ -1,4 +1,4 @@
-import { RefrainError } from '../../functions/core/errors.ts';
+import { messageOf, RefrainError } from '../../functions/core/errors.ts';
 import { safe } from './render/text.ts';
 
 /** What was asked for makes no sense, and nothing was done. */
@@ -28,8 +28,7 @@ export function sentenceOf(error: unknown): string {
   if (known) return typeof path === 'string' ? `${safe(path)}: ${known}` : known;
   const aws = awsSentence(error);
   if (aws !== undefined) return aws;
-  const message = error instanceof Error ? error.message : String(error);
-  return `unexpected: ${safeLines(message)} (this is a fault of Refrain; REFRAIN_DEBUG=1 shows where)`;
+  return `unexpected: ${safeLines(messageOf(error))} (this is a fault of Refrain; REFRAIN_DEBUG=1 shows where)`;
 }
 
 /** What the AWS SDK throws, told by its shape: it is loaded only where it is needed. */

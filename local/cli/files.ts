@@ -1,6 +1,7 @@
 import { constants, type Dirent } from 'node:fs';
 import { access, readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
+import { messageOf } from '../../functions/core/errors.ts';
 import type { Reason } from '../../functions/core/scan.ts';
 import { safe } from './render/text.ts';
 
@@ -106,7 +107,7 @@ export function whyUnreadable(error: unknown, path: string): Reason {
     case 'ENAMETOOLONG':
       return { code: 'BAD_NAME', message: 'the name is too long for this file system' };
     default:
-      return { code: 'NOT_READABLE', message: safe(error instanceof Error ? error.message : String(error)) };
+      return { code: 'NOT_READABLE', message: safe(messageOf(error)) };
   }
 }
 

@@ -6,6 +6,3 @@ import { RefrainError } from '../../functions/core/errors.ts';
  * STORE_CLOSED, DAMAGED_RECORD, BAD_CURSOR, BAD_MESSAGE, BAD_VECTORS, WRONG_DIMENSION, OBJECT_UNREADABLE.
  */
 export class StoreError extends RefrainError {}
-
-/** What was thrown, in words. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
