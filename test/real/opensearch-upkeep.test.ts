@@ -167,10 +167,10 @@ describe('a rebuild of the index', () => {
     await upkeep.takeOver(always);
 
     expect(await upkeep.fits()).toBe(true);
-    const [[hit]] = (await catalogue.search(query, 1)) as [[{ segment: number; similarity: number }]];
-    expect(hit.segment).toBe(7);
-    expect(hit.similarity).toBeGreaterThan(0.98);
-    expect(hit.similarity).toBeLessThan(1.02);
+    const [[hit] = []] = await catalogue.search(query, 1);
+    expect(hit!.segment).toBe(7);
+    expect(hit!.similarity).toBeGreaterThan(0.98);
+    expect(hit!.similarity).toBeLessThan(1.02);
   });
 
   it('fills an index in place of one that is lost, which nothing finds until it takes over', async () => {
