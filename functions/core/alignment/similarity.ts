@@ -93,10 +93,8 @@ export class Similarity {
   strangers(background: number): number {
     const { chance } = this.calibration;
     if (!chance) return background;
-    const [nearest, least] = [MOST_DEVIATIONS, LEAST_DEVIATIONS].map(
-      (z) => chance.mean + z * chance.deviation,
-    );
-    return clamp(background, least!, nearest!);
+    const { mean, deviation } = chance;
+    return clamp(background, mean + LEAST_DEVIATIONS * deviation, mean + MOST_DEVIATIONS * deviation);
   }
 
   /** Log-likelihood ratio, in nats, of "the same audio" to "chance". */
@@ -145,7 +143,7 @@ function sampleOf(references: readonly StoredReference[], dimension: number): In
   return sample;
 }
 
-/** Four hundred million of these make up the matching of an hour: whole numbers, no check for overflow. */
+/** Millions of these make up the matching of an hour. In whole numbers it is exact, and vectors take a quarter of the memory. */
 function cosine(a: Int8Array, aStart: number, b: Int8Array, bStart: number, length: number): number {
   let sum0 = 0;
   let sum1 = 0;
