@@ -234,22 +234,23 @@ class Augment:
     def upload(self, track, centre, where, hardness):
         n, u, frames = len(track), self.uniform, self.frames
         zero = torch.zeros(n, device=self.device)
-        # Tempo, pitch and speed: most small, some to the limits that the product promises.
-        size = lambda limit: torch.sign(torch.rand_like(zero) - 0.5) * limit * torch.rand_like(zero)
+        # Tempo, pitch and speed: most small, some to the limits that the product promises; large speeds are the hardest.
+        size = lambda limit, power=1.0: torch.sign(torch.rand_like(zero) - 0.5) * limit * torch.rand_like(zero) ** power
         kind = torch.rand_like(zero)
-        tempo = torch.where((kind < 0.18) | (kind > 0.86), size(0.24), size(0.004))
-        pitch = torch.where(((kind > 0.18) & (kind < 0.42)) | (kind > 0.86), size(0.19), size(0.004))  # octaves: 14 %
-        speed = torch.where((kind > 0.42) & (kind < 0.64), size(0.34), zero)  # -21 .. +27 %
+        tempo = torch.where((kind < 0.16) | (kind > 0.88), size(0.24), size(0.004))
+        pitch = torch.where(((kind > 0.16) & (kind < 0.38)) | (kind > 0.88), size(0.19), size(0.004))  # octaves: 14 %
+        other_speed = (kind > 0.38) & (kind < 0.68)
+        speed = torch.where(other_speed, size(0.34, 0.5), zero)  # -21 .. +27 %
         skip = torch.where(self.chance(0.12, n), u(16, 48, n), zero)
         power, source = self.view(track, centre + u(-OFFSET, OFFSET, n), (1 + tempo) * 2**speed,
                                   (pitch + speed) * c.BANDS_PER_OCTAVE, skip, u(-frames / 2, frames / 2, n))
 
         # The sound itself: equaliser, compressor, a room (often with all of "filmed off a speaker").
-        filmed = self.chance(0.15 * hardness, n)
+        filmed = self.chance(0.22 * hardness, n)
         power = self.some(self.chance(0.45, n), power, lambda p, k, _: p * self.curve(k, u(0, 12, k) * (0.4 + 0.6 * hardness)))
         power = self.some(self.chance(0.25, n), power, lambda p, k, _: self.levelled(p, u(0.1, 0.6, k)))
         power = self.some(filmed & self.chance(0.5, n), power, lambda p, k, _: p * self.edges(k, u(150, 500, k), u(2500, 8000, k), u(12, 36, k)))
-        power = self.some(self.chance(0.25, n) | filmed, power, lambda p, k, _: self.room(p, u(0.2, 1.3, k), u(-8, 8, k)))
+        power = self.some(self.chance(0.25, n) | filmed | (other_speed & self.chance(0.25, n)), power, lambda p, k, _: self.room(p, u(0.2, 1.3, k), u(-8, 8, k)))
         power = power[:, CONTEXT:]
 
         # What is heard besides it, at a ratio of music to it. `ease` lifts the ratios early in the run.
