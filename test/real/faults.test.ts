@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished } f
 import { systemClock } from '../../functions/ports/clock.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
+import { forEachConcurrently } from '../../functions/steps/pool.ts';
 import { OpenSearchServer } from './servers/opensearch.ts';
 import { awsClients, countMessages, depthOf, putObject, receiveAll } from './support/aws.ts';
 import {
@@ -332,18 +333,17 @@ describe('the scan function', () => {
   }, 120_000);
 
   it('ends a burst of uploads with a verdict on each, and a case for each that needs one', async () => {
-    const uploads = Number(process.env.REFRAIN_BURST ?? 40);
+    const uploads = Number(process.env.REFRAIN_BURST ?? 100);
     const deployment = await deployWithSong();
     // Of ten uploads, eight hold a part of the song, one holds nothing known, and one is no audio.
     const kinds = [...Array.from({ length: 8 }, (_, i) => song.slice(5 * i, 5 * i + 12)), music(4, 20)];
     const sounds = kinds.map((sound) => encodeAudio(sound, 'mp3'));
     const startedAt = performance.now();
 
-    await Promise.all(
-      Array.from({ length: uploads }, (_, i) =>
-        putObject(clients, deployment.uploads, `upload-${i}`, sounds[i % 10] ?? `text ${i}`),
-      ),
-    );
+    const numbers = Array.from({ length: uploads }, (_, i) => i);
+    await forEachConcurrently(numbers, 16, async (i) => {
+      await putObject(clients, deployment.uploads, `upload-${i}`, sounds[i % 10] ?? `text ${i}`);
+    });
     const scans = await eventually(
       'the last verdict',
       async () => {
