@@ -76,4 +76,5 @@ export const METRICS = {
     incompleteScans: 'ScansIncomplete',
     searchedMs: 'SearchedMilliseconds',
   },
+  catalogue: { unmerged: 'CatalogueUnmerged' },
 } as const;

@@ -35,6 +35,8 @@ export const StageSettings = z.object({
   backfillConcurrency: z.int().min(2).max(1000),
   registerConcurrency: z.int().min(2).max(1000),
   embedConcurrency: z.int().min(1),
+  /** When few upload, so that the catalogue's processors have time to merge its graphs. */
+  nightHourUtc: z.int().min(0).max(23).default(3),
   /** Told of every alarm. */
   alarmEmail: z.union([z.email(), z.literal('')]).default(''),
   catalogue: CatalogueSettings,

@@ -8,6 +8,12 @@ export const IndexState = z.object({
   /** On disk, replicas included. */
   bytes: z.int().nonnegative(),
   generation: z.int().nonnegative(),
+  /** What each query has to search, in all shards together: every write leaves a small one, until they are merged. */
+  graphs: z.int().nonnegative(),
+  /** Share of the segments that lie in other graphs than the large ones that merging makes. */
+  unmerged: z.number().min(0).max(1),
+  /** Whether it is being merged now. */
+  merging: z.boolean(),
 });
 export type IndexState = z.infer<typeof IndexState>;
 
@@ -40,6 +46,7 @@ export const CatalogueOperation = z.discriminatedUnion('operation', [
     /** Whether to ask for what is missing. Once will do: requests that fail become dead letters. */
     ask: z.boolean(),
   }),
+  z.object({ type: z.literal('refrain.catalogue.v1'), operation: z.literal('merge') }),
 ]);
 export type CatalogueOperation = z.infer<typeof CatalogueOperation>;
 
@@ -55,6 +62,8 @@ export const ReindexProgress = z.discriminatedUnion('phase', [
     /** Some of those that are missing. */
     examples: z.array(z.string()),
   }),
+  /** The new index has everything, and gets the few graphs that it is to be searched in. */
+  z.object({ phase: z.literal('merging'), graphs: z.int().nonnegative() }),
   /** The new index is the live one, and the old one is gone. */
   z.object({ phase: z.literal('done'), live: IndexState }),
 ]);

@@ -52,6 +52,10 @@ export const ReindexRequest = z.object({
 });
 export type ReindexRequest = z.infer<typeof ReindexRequest>;
 
+/** Merges the graphs of the catalogue's index; a schedule sends it every night. */
+export const MergeRequest = z.object({ type: z.literal('refrain.merge.v1') });
+export type MergeRequest = z.infer<typeof MergeRequest>;
+
 /** The uploads that a message in the scan queue asks to scan; none for a test event or a deletion. */
 export function parseScanRequest(body: string): ObjectVersion[] {
   return createdObjects(parseJson(body));
@@ -73,6 +77,9 @@ export function parseReindexRequest(body: string): ReindexRequest | undefined {
   const request = ReindexRequest.safeParse(parseJson(body));
   return request.success ? request.data : undefined;
 }
+
+/** Whether a message in the register queue asks to merge the index. */
+export const isMergeRequest = (body: string): boolean => MergeRequest.safeParse(parseJson(body)).success;
 
 /** The notification that S3 would send for this object. */
 export function objectCreated(object: ObjectVersion): string {

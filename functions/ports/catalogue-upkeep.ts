@@ -7,6 +7,13 @@ export interface CatalogueUpkeep {
 
   /** Removes every segment of a reference, wherever there is one; resolves to how many the live index had. */
   remove(referenceId: string): Promise<number>;
+
+  /**
+   * Begins to merge the graphs of the live index into as few as its size allows, because each query searches all of them.
+   * It may take hours, and goes on by itself; `state` says whether it does.
+   * @returns whether it began: not when it is going on already, nothing is there to merge, or the index is being made anew
+   */
+  merge(): Promise<boolean>;
 }
 
 /**
@@ -31,6 +38,12 @@ export interface CatalogueRebuild {
 
   /** Copies again whatever was written to the live index since the new one was begun, or since the last time. */
   catchUp(): Promise<void>;
+
+  /**
+   * Merges the index that is being made before anybody searches it: begins to, once, and from then on resolves to
+   * whether that is done.
+   */
+  mergeNext(): Promise<boolean>;
 
   /**
    * Closes the live index for writing, catches up, and when `isComplete` then holds, lets the new one take its place in

@@ -1,3 +1,4 @@
+import type { IndexState } from '../core/catalogue-state.ts';
 import type { Reference, ReferenceMetadata } from '../core/reference.ts';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -35,6 +36,8 @@ export interface Registration {
 }
 
 export interface RegisterHooks extends RegisterRun {
+  /** The live index, before its graphs are merged. */
+  onMerge?(live: IndexState): void;
   onRegistered?(registration: Registration): void;
   onFailure?(error: unknown): void;
 }

@@ -1,6 +1,6 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { parseRegisterRequest, parseReindexRequest } from '../core/requests.ts';
-import type { CatalogueRebuild } from '../ports/catalogue-upkeep.ts';
+import { isMergeRequest, parseRegisterRequest, parseReindexRequest } from '../core/requests.ts';
+import type { CatalogueRebuild, CatalogueUpkeep } from '../ports/catalogue-upkeep.ts';
 import { handleBatch } from '../steps/batch.ts';
 import type { RegisterDependencies, RegisterHooks } from './dependencies.ts';
 import { reindexReference } from './reindex.ts';
@@ -9,13 +9,13 @@ import { registerReference } from './walk.ts';
 
 /**
  * The register function: each message of the `register-requests` queue is an S3 notification (metadata in a sidecar
- * `<key>.json`, if any), a `refrain.register.v1` request that carries its metadata along, or, where an index can be made
- * anew, a `refrain.reindex.v1` request.
+ * `<key>.json`, if any), a `refrain.register.v1` request that carries its metadata along, or, where there is an index to
+ * look after, a `refrain.reindex.v1` or `refrain.merge.v1` request.
  */
 export const createRegisterHandler =
   (
-    deps: RegisterDependencies & { upkeep?: CatalogueRebuild },
-    { onRegistered, onFailure, ...run }: RegisterHooks = {},
+    deps: RegisterDependencies & { upkeep?: CatalogueUpkeep & CatalogueRebuild },
+    { onRegistered, onFailure, onMerge, ...run }: RegisterHooks = {},
   ) =>
   (event: SQSEvent): Promise<SQSBatchResponse> => {
     const { upkeep } = deps;
@@ -24,6 +24,12 @@ export const createRegisterHandler =
       if (reindex) {
         const reference = await reindexReference(reindex.referenceId, { ...deps, upkeep }, run);
         deps.log.info('reference heard again', { ...reindex, segments: reference?.segments });
+        return;
+      }
+      if (upkeep && isMergeRequest(record.body)) {
+        const { live } = await upkeep.state();
+        if (live) onMerge?.(live);
+        deps.log.info('merge asked for', { ...live, begun: await upkeep.merge() });
         return;
       }
       for (const request of parseRegisterRequest(record.body)) {

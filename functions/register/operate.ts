@@ -16,5 +16,7 @@ export const createOperator =
         return { removed: await deps.upkeep.remove(asked.referenceId) };
       case 'reindex':
         return reindexStep(asked.ask, deps);
+      case 'merge':
+        return { begun: await deps.upkeep.merge() };
     }
   };

@@ -28,8 +28,8 @@ const COPIES_AT_ONCE = 4;
 /**
  * One step of making the catalogue's index anew, as an operator asks for it until it is done. What the live index has of
  * this model is copied, with the settings of today; what it does not have (all of it, where the index is lost), or has of
- * another model, is heard again. Only when every reference has its segments does the new index take over, so that no scan
- * ever searches a part of the catalogue and calls it all.
+ * another model, is heard again. Only when every reference has its segments, in few graphs, does the new index take over:
+ * no scan ever searches a part of the catalogue and calls it all, or has to search it in a hundred places.
  * @param ask whether to ask for what must be heard again; once will do, since requests that fail become dead letters
  */
 export async function reindexStep(ask: boolean, deps: ReindexDependencies): Promise<ReindexProgress> {
@@ -44,6 +44,9 @@ export async function reindexStep(ask: boolean, deps: ReindexDependencies): Prom
   }
 
   if (missing.lost.length === 0) {
+    if (!(await upkeep.mergeNext())) {
+      return { phase: 'merging', graphs: (await upkeep.state()).next?.graphs ?? 0 };
+    }
     const isComplete = async () => {
       missing = await missingIn(deps);
       return missing.live.length + missing.lost.length === 0;

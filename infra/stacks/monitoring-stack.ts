@@ -72,6 +72,7 @@ export class MonitoringStack extends Stack {
     }
     this.#alarm('incompleteScans', '', domainMetric('incompleteScans', stage), 10);
     this.#alarm('costPerHour', '', costPerScannedHour(pipeline.functions, stage), 0.25);
+    this.#alarm('unmerged', '', unmergedPercent(stage), 50);
     if (parts.catalogue.domain) {
       this.#alarm('indexLag', '', parts.catalogue.domain.metricSearchLatency({ statistic: 'p99' }), 2000);
       this.#alarm('catalogueStorage', '', parts.catalogue.domain.metricJVMMemoryPressure(), 85);
@@ -159,6 +160,16 @@ function domainMetric(name: keyof typeof METRICS.names, stage: Stage): Metric {
     period: FIVE_MINUTES,
   });
 }
+
+/** Measured once a night, before merging begins. */
+const unmergedPercent = (stage: Stage): Metric =>
+  new Metric({
+    namespace: METRICS.namespace,
+    metricName: METRICS.catalogue.unmerged,
+    dimensionsMap: { service: serviceOf(stage) },
+    statistic: 'max',
+    period: Duration.days(1),
+  });
 
 /** Lambda's price for arm64, USD per GB-second; see the capacity planner for the rest of the bill. */
 const USD_PER_GB_SECOND = 0.0000133334;

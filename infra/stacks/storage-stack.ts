@@ -1,5 +1,6 @@
 import { CfnOutput, Duration, RemovalPolicy, Stack, type StackProps, Tags } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
+import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
@@ -13,6 +14,7 @@ import {
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { QUEUES, TABLES } from '../../functions/constants.ts';
+import type { MergeRequest } from '../../functions/core/requests.ts';
 import { acknowledge } from '../acknowledge.ts';
 import { queueWithDeadLetters } from '../queues.ts';
 import type { Stage } from '../stage.ts';
@@ -41,16 +43,15 @@ export class StorageStack extends Stack {
 
     this.dataKey = this.#key('DataKey', 'Uploads, references, evidence and records');
     this.messageKey = this.#key('MessageKey', 'Messages on their way');
-    // S3 writes its notifications into queues that are encrypted with this key.
+    // S3's notifications and the schedule's requests go into queues that are encrypted with this key.
     this.messageKey.addToResourcePolicy(
       new PolicyStatement({
-        principals: [new ServicePrincipal('s3.amazonaws.com')],
+        principals: ['s3.amazonaws.com', 'events.amazonaws.com'].map((name) => new ServicePrincipal(name)),
         actions: ['kms:GenerateDataKey', 'kms:Decrypt'],
         resources: ['*'],
         conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
       }),
     );
-
     const queue = (name: keyof typeof QUEUES) =>
       queueWithDeadLetters(this, name, QUEUES[name], this.messageKey).queue;
     this.scanRequests = queue('scanRequests');
@@ -65,6 +66,7 @@ export class StorageStack extends Stack {
     this.evidence = this.#bucket('Evidence', 'evidence', { expiresAfterDays: 14, accessLogs });
     this.#notify(this.uploads, 'uploads', this.scanRequests);
     this.#notify(this.references, 'references', this.registerRequests);
+    this.#askEveryNight(this.registerRequests, { type: 'refrain.merge.v1' });
 
     this.tables = {
       references: this.#table('references'),
@@ -168,6 +170,26 @@ export class StorageStack extends Stack {
     };
     // S3 tries the queue when the bucket is made.
     if (statementAdded && policyDependable) bucket.node.addDependency(policyDependable);
+  }
+
+  /**
+   * Puts a request into the queue every night. Unlike a function that is invoked, a queue tries again, and keeps what
+   * fails with the dead letters.
+   */
+  #askEveryNight(queue: Queue, request: MergeRequest): void {
+    const rule = new Rule(this, 'EveryNight', {
+      description: 'Merges the graphs of the catalogue',
+      schedule: Schedule.cron({ hour: String(this.#stage.nightHourUtc), minute: '0' }),
+      targets: [{ bind: () => ({ arn: queue.queueArn, input: RuleTargetInput.fromObject(request) }) }],
+    });
+    queue.addToResourcePolicy(
+      new PolicyStatement({
+        principals: [new ServicePrincipal('events.amazonaws.com')],
+        actions: ['sqs:SendMessage'],
+        resources: [queue.queueArn],
+        conditions: { ArnEquals: { 'aws:SourceArn': rule.ruleArn } },
+      }),
+    );
   }
 
   #table(name: keyof typeof TABLES): Table {

@@ -6,6 +6,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ARCHITECTURE, FUNCTIONS } from '../../functions/constants.ts';
+import { isMergeRequest } from '../../functions/core/requests.ts';
 import { ALARMS, runbookLink } from '../../infra/alarms.ts';
 import type { Bundles } from '../../infra/bundle.ts';
 import { createStacks } from '../../infra/stacks/index.ts';
@@ -166,6 +167,30 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     for (const { id, Properties } of stage.ofType('AWS::KMS::Key')) {
       expect(Properties['EnableKeyRotation'], id).toBe(true);
     }
+  });
+
+  it('asks for merging every night, by a message that nobody but the schedule may send', () => {
+    const rules = stage
+      .ofType('AWS::Events::Rule')
+      .filter(({ Properties }) => Properties['ScheduleExpression']);
+    const [rule] = rules;
+    const statements = stage
+      .ofType('AWS::SQS::QueuePolicy')
+      .flatMap(({ Properties }) => Properties['PolicyDocument'].Statement)
+      .filter(({ Principal }) => Principal.Service === 'events.amazonaws.com');
+    const ruleArn = { 'Fn::GetAtt': [rule!.id.split('/').at(-1), 'Arn'] };
+
+    expect(rules).toHaveLength(1);
+    expect(rule!.Properties['ScheduleExpression']).toBe('cron(0 3 * * ? *)');
+    expect(rule!.Properties['Targets'].map(({ Input }: { Input: string }) => isMergeRequest(Input))).toEqual([
+      true,
+    ]);
+    expect(statements).toHaveLength(1);
+    expect(statements[0]).toMatchObject({
+      Action: 'sqs:SendMessage',
+      Resource: rule!.Properties['Targets'][0].Arn,
+      Condition: { ArnEquals: { 'aws:SourceArn': ruleArn } },
+    });
   });
 
   it('wakes somebody for every alarm, and says what to do', () => {

@@ -84,6 +84,31 @@ describe('OpenSearchCatalogue', () => {
     expect(JSON.stringify(await response.json())).toContain('"engine":"lucene"');
   });
 
+  it.each(['none', 'fp16', 'byte'] as const)(
+    'has a mapping for faiss with encoder %s that the plugin accepts',
+    async (encoder) => {
+      // That it also searches in it takes the native library: it is only made, and nothing is written.
+      const catalogue = await catalogueAt(inject('openSearchUrl'), { engine: 'faiss', encoder });
+
+      const url = `${inject('openSearchUrl')}/${catalogue.alias}-000001`;
+      const response = await fetch(`${url}/_mapping`);
+      await fetch(url, { method: 'DELETE' });
+
+      const answer = (await response.json()) as Record<string, { mappings: object }>;
+      expect(Object.values(answer)[0]!.mappings).toMatchObject({
+        properties: {
+          [encoder === 'byte' ? 'vectorBytes' : 'vector']: {
+            method: {
+              engine: 'faiss',
+              space_type: 'innerproduct',
+              parameters: encoder === 'fp16' ? { encoder: { name: 'sq', parameters: { type: 'fp16' } } } : {},
+            },
+          },
+        },
+      });
+    },
+  );
+
   it('keeps references that are left out from using up the neighbours', async () => {
     const catalogue = await catalogueAt(inject('openSearchUrl'));
     const vectors = unitVectors(40);

@@ -9,11 +9,13 @@ import { OpenSearchUpkeep } from '../../functions/adapters/aws/opensearch-upkeep
 import { readManifest } from '../../functions/embed/model-folder.ts';
 import { seededRandom } from '../support/audio.ts';
 import { MODEL_DIR } from './support/deployment.ts';
+import { eventually } from './support/eventually.ts';
 import { FaultyProxy } from './support/faulty-proxy.ts';
 
-// What a rebuild asks of the genuine server: copies of what is written to meanwhile, and a change in one step.
+// What upkeep asks of the genuine server: few graphs, copies of what is written to meanwhile, and a change in one step.
 
 const DIMENSION = 16;
+const SHARDS = 2;
 
 function segmentsOf(rows: number, seed: number) {
   const random = seededRandom(seed);
@@ -33,7 +35,7 @@ const newSettings = (): OpenSearchCatalogueSettings => ({
   modelId: `m${randomUUID().slice(0, 8)}`,
   dimension: DIMENSION,
   engine: 'lucene',
-  shards: 2,
+  shards: SHARDS,
   refreshInterval: '100ms',
 });
 
@@ -50,6 +52,138 @@ async function copyAll(upkeep: OpenSearchUpkeep): Promise<void> {
 }
 
 const always = async () => true;
+
+/** Each of them written and found before the next one: a graph for each, in every shard. */
+async function addSongs(catalogue: OpenSearchCatalogue, from: number, to: number): Promise<void> {
+  for (let seed = from; seed < to; seed++) await catalogue.add(`song ${seed}`, segmentsOf(40, seed));
+}
+
+const merged = (upkeep: OpenSearchUpkeep, which: 'live' | 'next' = 'live') =>
+  eventually('the end of merging', async () => {
+    const { [which]: index } = await upkeep.state();
+    return index!.merging ? undefined : index!;
+  });
+
+describe('merging', () => {
+  it('leaves one graph in each shard, in which the same is found', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await addSongs(live, 1, 6);
+    const upkeep = await upkeepOf(settings);
+    const { vectors: queries } = segmentsOf(40, 3);
+    const { live: before } = await upkeep.state();
+    const hitsBefore = await live.search(queries, 10);
+
+    const begun = await upkeep.merge();
+    const after = await merged(upkeep);
+    const again = await upkeep.merge();
+
+    expect(begun).toBe(true);
+    expect(before!.graphs).toBeGreaterThan(2 * SHARDS);
+    expect(before!.unmerged).toBeGreaterThan(0.3);
+    expect(after).toMatchObject({ graphs: SHARDS, unmerged: 0, segments: before!.segments });
+    expect(await live.search(queries, 10)).toEqual(hitsBefore);
+    expect(hitsBefore.map(([best]) => best!.referenceId)).toEqual(Array(40).fill('song 3'));
+    expect(again).toBe(false);
+  });
+
+  it('is not begun while it goes on', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await addSongs(live, 1, 4);
+    const proxy = await FaultyProxy.before(inject('openSearchUrl'));
+    onTestFinished(() => proxy.close());
+    const upkeep = await upkeepOf(settings, proxy.url);
+    // The task as this server tells of it, which is over too soon to meet it.
+    const task = {
+      action: 'indices:admin/forcemerge',
+      description: `Force-merge indices [${live.alias}-000001], maxSegments[1], onlyExpungeDeletes[false], flush[true]`,
+    };
+    proxy.fault = ({ path }) =>
+      path.startsWith('/_tasks')
+        ? { status: 200, body: JSON.stringify({ nodes: { node: { tasks: { 'node:1': task } } } }) }
+        : undefined;
+
+    const begun = await upkeep.merge();
+
+    expect(begun).toBe(false);
+    expect((await upkeep.state()).live!.merging).toBe(true);
+    expect(proxy.requests.filter(({ path }) => path.includes('_forcemerge'))).toEqual([]);
+  });
+
+  it('is told of by the server in the words that are looked for', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await addSongs(live, 1, 4);
+    const proxy = await FaultyProxy.before(inject('openSearchUrl'));
+    onTestFinished(() => proxy.close());
+    const upkeep = await upkeepOf(settings, proxy.url);
+    // The server asks itself while it begins, so that the task cannot be over.
+    let told = '';
+    proxy.fault = async ({ path, forward }) => {
+      if (!path.includes('_forcemerge')) return undefined;
+      const answer = await forward();
+      const { task } = JSON.parse(answer.body);
+      const response = await fetch(`${inject('openSearchUrl')}/_tasks/${task}?wait_for_completion=true`);
+      told = await response.text();
+      return answer;
+    };
+
+    await upkeep.merge();
+
+    expect(JSON.parse(told)).toMatchObject({
+      completed: true,
+      task: {
+        action: 'indices:admin/forcemerge',
+        description: expect.stringContaining(`[${live.alias}-000001]`),
+      },
+    });
+  });
+
+  it('is left alone where there is no index, or one that is about to be replaced', async () => {
+    const settings = newSettings();
+    const upkeep = await upkeepOf(settings);
+    const live = new OpenSearchCatalogue(client(), settings);
+
+    const withoutIndex = await upkeep.merge();
+    await live.ensureIndex();
+    await addSongs(live, 1, 4);
+    await upkeep.begin();
+    const whileReplaced = await upkeep.merge();
+
+    expect([withoutIndex, whileReplaced]).toEqual([false, false]);
+  });
+
+  it('comes before a new index takes over, and once, though it is written to meanwhile', async () => {
+    const settings = newSettings();
+    const live = new OpenSearchCatalogue(client(), settings);
+    await live.ensureIndex();
+    await addSongs(live, 1, 4);
+    const upkeep = await upkeepOf(settings);
+    await upkeep.begin();
+    for (const referenceId of (await upkeep.counts('live')).keys()) {
+      await upkeep.copy(referenceId);
+      await upkeep.counts('next'); // makes what was written searchable
+    }
+    const { next: before } = await upkeep.state();
+
+    const first = await upkeep.mergeNext();
+    const after = await merged(upkeep, 'next');
+    await addSongs(live, 4, 6);
+    await upkeep.catchUp();
+    const second = await upkeep.mergeNext();
+
+    expect(before!.graphs).toBeGreaterThan(SHARDS);
+    expect(first).toBe(false);
+    expect(after.graphs).toBe(SHARDS);
+    expect(second).toBe(true);
+    expect(await upkeep.takeOver(always)).toBe(true);
+    expect((await upkeep.state()).live).toMatchObject({ references: 5, segments: 200 });
+  });
+});
 
 describe('a rebuild of the index', () => {
   it('takes over with everything that was written before and meanwhile, and nothing that was removed', async () => {

@@ -25,6 +25,11 @@ export class CatalogueDoor implements CatalogueUpkeep {
     return removed;
   }
 
+  async merge(): Promise<boolean> {
+    const { begun } = (await this.#ask({ operation: 'merge' })) as { begun: boolean };
+    return begun;
+  }
+
   /** One step of making the index anew; see `reindexStep`. */
   async reindex(ask: boolean): Promise<ReindexProgress> {
     return ReindexProgress.parse(await this.#ask({ operation: 'reindex', ask }));

@@ -130,7 +130,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
       }
     };
 
-  return { clients, dependencies, lambdaHandler, begin, upkeep };
+  return { clients, dependencies, lambdaHandler, begin, upkeep, metrics };
 }
 
 const logOf = (logger: Logger): Log => ({

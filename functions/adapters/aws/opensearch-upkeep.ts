@@ -13,6 +13,9 @@ import { withRetries } from './retry.ts';
 
 /** References per page of a count. */
 const PAGE = 1000;
+/** Lucene merges no further by itself; merging what is larger anew each night would never pay. */
+const FULL_GRAPH_BYTES = 5 * 1024 ** 3;
+const MERGING = 'indices:admin/forcemerge';
 
 /**
  * The indexes of one model's catalogue in OpenSearch: the live one behind the alias `refrain-MODEL`, and at times its
@@ -59,6 +62,13 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     return (await this.#live.exists()) ? this.#live.remove(referenceId) : 0;
   }
 
+  async merge(): Promise<boolean> {
+    const live = await this.#indexBehind(this.#live);
+    // What is about to be replaced is not worth the work.
+    if (live === undefined || (await this.#next.exists())) return false;
+    return !(await this.#isMerging(live)) && (await this.#merge(live));
+  }
+
   /** Whether the live index holds vectors as the settings have it. */
   async fits(): Promise<boolean> {
     const live = await this.#indexBehind(this.#live);
@@ -73,7 +83,7 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     const since = live === undefined ? undefined : await this.#lastOperation(live);
     const number = Math.max(0, ...(await this.#numbers())) + 1;
     await this.#next.createIndex(`${this.#live.alias}-${String(number).padStart(6, '0')}`);
-    if (since !== undefined) await this.#rememberCaughtUp(since);
+    if (since !== undefined) await this.#remember({ caughtUp: since });
   }
 
   async next(): Promise<Pick<Catalogue, 'add' | 'remove'> | undefined> {
@@ -102,10 +112,20 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     if (!live) return;
     // Of a shard's operations, each has its number; those of all shards are compared with the lowest.
     const until = await this.#lastOperation(live);
-    const since = (await this.#caughtUp()) ?? -1;
+    const { caughtUp: since = -1 } = await this.#remembered();
     const written = await this.#countsIn(live, { range: { _seq_no: { gt: since } } });
     for (const referenceId of written.keys()) await this.copy(referenceId);
-    await this.#rememberCaughtUp(until);
+    await this.#remember({ caughtUp: until });
+  }
+
+  async mergeNext(): Promise<boolean> {
+    const next = (await this.#indexBehind(this.#next))!;
+    if (await this.#isMerging(next)) return false;
+    // Once: it is written to meanwhile, and what comes later is as little as comes to any index.
+    const { merged } = await this.#remembered();
+    if (merged || !(await this.#merge(next))) return true;
+    await this.#remember({ merged: true });
+    return false;
   }
 
   async takeOver(isComplete: () => Promise<boolean>): Promise<boolean> {
@@ -167,16 +187,50 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     return Math.min(...primaries.map(({ seq_no }) => seq_no.max_seq_no));
   }
 
-  /** Up to which operation of the live index the new one knows everything; the new one says so of itself. */
-  async #caughtUp(): Promise<number | undefined> {
+  /** What the index that is being made says of itself. */
+  async #remembered(): Promise<Progress> {
     const index = (await this.#indexBehind(this.#next))!;
     const { body } = await this.#call(() => this.#client.indices.getMapping({ index }));
-    return (body[index]!.mappings as { _meta?: { caughtUp?: number } })._meta?.caughtUp;
+    return (body[index]!.mappings as { _meta?: Progress })._meta ?? {};
   }
 
-  async #rememberCaughtUp(operation: number): Promise<void> {
-    const body = { _meta: { caughtUp: operation } };
-    await this.#call(() => this.#client.indices.putMapping({ index: this.#next.alias, body }));
+  async #remember(progress: Progress): Promise<void> {
+    const body = { _meta: { ...(await this.#remembered()), ...progress } };
+    await this.#call(() => this.#client.indices.putMapping({ index: this.#next.alias, body: body as never }));
+  }
+
+  /**
+   * Begins to merge unless there is nothing to merge. OpenSearch does it one after the other on each node, so that two
+   * who begin in the same moment do not do it twice.
+   */
+  async #merge(index: string): Promise<boolean> {
+    const { shards, wanted } = await this.#graphsOf(index);
+    if (shards.every((graphs) => graphs.length <= wanted)) return false;
+    await this.#call(() =>
+      this.#client.indices.forcemerge({ index, max_num_segments: wanted, wait_for_completion: false }),
+    );
+    return true;
+  }
+
+  async #isMerging(index: string): Promise<boolean> {
+    const { body } = await this.#call(() => this.#client.tasks.list({ actions: MERGING, detailed: true }));
+    return Object.values(body.nodes ?? {})
+      .flatMap(({ tasks = {} }) => Object.values(tasks))
+      .some(({ description = '' }) => description.includes(`[${index}]`));
+  }
+
+  /** The graphs of each shard, largest first, and how many a shard of this size should have. */
+  async #graphsOf(index: string): Promise<{ shards: Graph[][]; wanted: number }> {
+    const { body } = await this.#call(() => this.#client.indices.segments({ index }));
+    const { shards } = (body as unknown as ShardSegments).indices[index]!;
+    const graphs = Object.values(shards).map((copies) => {
+      const { segments } = copies.find(({ routing }) => routing.primary)!;
+      return Object.values(segments)
+        .filter(({ search }) => search)
+        .sort((a, b) => b.num_docs - a.num_docs);
+    });
+    const bytes = graphs.map((shard) => shard.reduce((sum, { size_in_bytes }) => sum + size_in_bytes, 0));
+    return { shards: graphs, wanted: Math.max(1, Math.ceil(Math.max(...bytes) / FULL_GRAPH_BYTES)) };
   }
 
   async #holdsBytes(index: string): Promise<boolean> {
@@ -218,7 +272,17 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     if (index === undefined) return undefined;
     const { body } = await this.#call(() => this.#client.indices.stats({ index, metric: ['store'] }));
     const { _all } = body as unknown as StoreStats;
-    return { index, bytes: _all.total.store.size_in_bytes, ...(await catalogue.stats()) };
+    const { shards, wanted } = await this.#graphsOf(index);
+    const segmentsIn = (graphs: Graph[]) => graphs.reduce((sum, { num_docs }) => sum + num_docs, 0);
+    const small = segmentsIn(shards.flatMap((graphs) => graphs.slice(wanted)));
+    return {
+      index,
+      bytes: _all.total.store.size_in_bytes,
+      ...(await catalogue.stats()),
+      graphs: shards.flat().length,
+      unmerged: small / Math.max(1, segmentsIn(shards.flat())),
+      merging: await this.#isMerging(index),
+    };
   }
 
   #call<T>(work: () => Promise<T>): Promise<T> {
@@ -238,6 +302,29 @@ interface ShardStats {
     string,
     { shards: Record<string, { routing: { primary: boolean }; seq_no: { max_seq_no: number } }[]> }
   >;
+}
+
+interface ShardSegments {
+  indices: Record<
+    string,
+    { shards: Record<string, { routing: { primary: boolean }; segments: Record<string, Graph> }[]> }
+  >;
+}
+
+/** Each of Lucene's segments has one; to everybody else, a segment is a piece of a recording. */
+interface Graph {
+  num_docs: number;
+  size_in_bytes: number;
+  /** Whether queries see it. */
+  search: boolean;
+}
+
+/** How far the making of an index is. */
+interface Progress {
+  /** Up to which operation of the live index it knows everything. */
+  caughtUp?: number;
+  /** Whether its graphs were merged, or are. */
+  merged?: boolean;
 }
 
 interface Composite {

@@ -16,8 +16,8 @@ export function addReindex(group: Command): void {
     .description(
       'Makes a new index for the deployed model: after a change of engine, encoder or shards, after a new version of the ' +
         'model, or where the index is lost. What the live index has is copied; what is missing in it is heard again, by ' +
-        'the queue of registrations. Scans go on meanwhile. When every reference is complete, the new index takes over in ' +
-        'one step, and the old one is deleted. Broken off, the same command goes on.',
+        'the queue of registrations. Scans go on meanwhile. When every reference is complete and its graphs are merged, the ' +
+        'new index takes over in one step, and the old one is deleted. Broken off, the same command goes on.',
     )
     .addOption(waitOption())
     .addHelpText('after', '\nExit code: 0 the new index has taken over, 1 not yet, or it failed.')
@@ -58,6 +58,7 @@ async function reindex(session: Session, { wait }: { wait: number }): Promise<nu
 
 function wordsOf(step: Exclude<ReindexProgress, { phase: 'done' }>): string {
   if (step.phase === 'copying') return `copied ${step.copied} of ${count(step.of, 'segment')}`;
+  if (step.phase === 'merging') return `merging ${count(step.graphs, 'graph')}, before it is searched`;
   const some = step.examples.map(safe).join(', ') + (step.missing > step.examples.length ? ', …' : '');
   return `${count(step.missing, 'reference')} to be heard again: ${some}`;
 }
