@@ -14,7 +14,6 @@ import {
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { QUEUES, TABLES } from '../../functions/constants.ts';
-import type { MergeRequest } from '../../functions/core/requests.ts';
 import { acknowledge } from '../acknowledge.ts';
 import { queueWithDeadLetters } from '../queues.ts';
 import type { Stage } from '../stage.ts';
@@ -176,7 +175,7 @@ export class StorageStack extends Stack {
    * Puts a request into the queue every night. Unlike a function that is invoked, a queue tries again, and keeps what
    * fails with the dead letters.
    */
-  #askEveryNight(queue: Queue, request: MergeRequest): void {
+  #askEveryNight(queue: Queue, request: { type: string }): void {
     const rule = new Rule(this, 'EveryNight', {
       description: 'Merges the graphs of the catalogue',
       schedule: Schedule.cron({ hour: String(this.#stage.nightHourUtc), minute: '0' }),
