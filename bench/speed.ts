@@ -16,7 +16,7 @@ import { windowsOf } from '../functions/steps/windows.ts';
 import { Runtime } from '../local/runtime.ts';
 import { BENCH_CACHE, hashOf } from './accuracy/audio.ts';
 import { CONDITIONS } from './accuracy/conditions.ts';
-import { type CatalogueEntry, RefrainEngine } from './accuracy/engine.ts';
+import { type CatalogueEntry, RefrainEngine, registered } from './accuracy/engine.ts';
 import { type Latency, latencyOf } from './accuracy/latency.ts';
 import { catalogueOf, counter } from './accuracy/queries.ts';
 import { drawRecipes, render } from './accuracy/render.ts';
@@ -139,11 +139,11 @@ function aside<T>(name: string, args: readonly string[]): Promise<T> {
 
 async function measure(name: string, args: string[]): Promise<unknown> {
   if (name === 'catalogue') {
-    await using engine = await RefrainEngine.open(
+    const { facts, storeDir } = await registered(
       await bigCatalogue(),
       counter(console.error, 'registered', 0),
     );
-    return { ...engine.facts, storeDir: engine.storeDir };
+    return { ...facts, storeDir };
   }
   if (name === 'scan') return measureScan(args[0]!);
   if (name === 'register') return measureRegistration(args);

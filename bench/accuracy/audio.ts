@@ -71,7 +71,7 @@ export async function readInt16(path: string, start: number, samples: number): P
   }
 }
 
-export const bytesOf = (samples: Float32Array | Int16Array): Uint8Array =>
+export const bytesOf = (samples: Float32Array | Int16Array | Uint32Array): Uint8Array =>
   new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
 
 /** Copies, because a Buffer's bytes need not start on a multiple of four. */

@@ -1,10 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BENCH_CACHE, cachedFile, hashOf, run } from './audio.ts';
-import type { CatalogueEntry, CatalogueFacts, Engine, Finding } from './engine.ts';
+import { BENCH_CACHE, bytesOf, cachedFile, hashOf, run } from './audio.ts';
+import type { CatalogueEntry, Engine, Finding } from './engine.ts';
+import { inParallel } from './render.ts';
 
 // Chromaprint as a peer: its own raw fingerprints (fpcalc), and the most thorough matcher one can build on them.
 // Every place of every reference is compared, so nothing that is in the fingerprints can be missed.
+
+/** Grows whenever the same query would be answered differently. */
+export const MATCHER = 1;
 
 /** Seconds per fingerprint item: 4096 samples at 11,025 Hz, a third of which is new. */
 const ITEM_SECONDS = 1365 / 11_025;
@@ -18,38 +22,21 @@ interface Reference {
 }
 
 export class ChromaprintEngine implements Engine {
-  readonly name = 'chromaprint';
-  readonly facts: CatalogueFacts;
-  readonly #references: Reference[];
+  readonly #references: readonly Reference[];
 
-  private constructor(references: Reference[], facts: CatalogueFacts) {
+  private constructor(references: readonly Reference[]) {
     this.#references = references;
-    this.facts = facts;
   }
 
-  static async open(
-    entries: readonly CatalogueEntry[],
-    onProgress: (done: number) => void,
-  ): Promise<ChromaprintEngine> {
+  static async open(entries: readonly CatalogueEntry[]): Promise<ChromaprintEngine> {
     const references: Reference[] = [];
-    for (const [done, { id, path }] of entries.entries()) {
-      references.push({ id, items: await fingerprintOf(path, true) });
-      onProgress(done + 1);
-    }
-    const items = references.reduce((sum, reference) => sum + reference.items.length, 0);
-    const hours = (items * ITEM_SECONDS) / 3600;
-    return new ChromaprintEngine(references, {
-      references: references.length,
-      hours,
-      bytes: items * 4,
-      cpuSeconds: Number.NaN,
-      refused: {},
-    });
+    for (const { id, path } of entries) references.push({ id, items: await fingerprintOf(path) });
+    return new ChromaprintEngine(references);
   }
 
-  /** The best place in each of the best references; `confidence` is 1 - 2 * bit errors, 0 for chance. */
+  /** The best place of all; `confidence` is 1 - 2 * bit errors, 0 for chance. */
   async scan(path: string): Promise<Finding[]> {
-    const query = await fingerprintOf(path, false);
+    const query = await fingerprintOf(path);
     if (query.length < 4) return [];
     let best: { id: string; at: number; errors: number } = { id: '', at: 0, errors: 1 };
     for (const { id, items } of this.#references) {
@@ -88,13 +75,31 @@ function errorsAt(query: Uint32Array, items: Uint32Array, at: number, step: numb
   return errors / (compared * 32);
 }
 
-async function fingerprintOf(path: string, keep: boolean): Promise<Uint32Array> {
-  const fingerprint = async () => {
-    const text = await run('fpcalc', ['-raw', '-plain', '-length', '0', path]).catch(() => Buffer.from(''));
-    return Uint32Array.from(text.toString().trim().split(',').filter(Boolean), Number);
-  };
-  if (!keep) return fingerprint();
+/** Fingerprints what is not in the cache yet, with so many processes at a time. */
+export async function fingerprintAll(
+  entries: readonly CatalogueEntry[],
+  jobs: number,
+  onProgress: () => void,
+): Promise<void> {
+  await inParallel(entries, jobs, async ({ path }) => {
+    await fingerprintOf(path);
+    onProgress();
+  });
+}
+
+/** Raw fingerprint of a file, made once; empty for what is too short to have one. */
+async function fingerprintOf(path: string): Promise<Uint32Array> {
   const file = join(BENCH_CACHE, 'chromaprint', `${hashOf(path)}.u32`);
-  await cachedFile(file, async () => new Uint8Array((await fingerprint()).buffer));
+  await cachedFile(file, async () => bytesOf(await fpcalc(path)));
   return new Uint32Array(new Uint8Array(await readFile(file)).buffer);
+}
+
+async function fpcalc(path: string): Promise<Uint32Array> {
+  // With FFmpeg 5, fpcalc 1.5.1 takes the end of every file for an error; the fingerprint is whole all the same.
+  const args = ['-raw', '-plain', '-ignore-errors', '-length', '0', path];
+  const text = await run('fpcalc', args).catch((error: Error) => {
+    if (error.message.includes('Empty fingerprint')) return Buffer.from('');
+    throw error;
+  });
+  return Uint32Array.from(text.toString().trim().split(',').filter(Boolean), Number);
 }

@@ -38,42 +38,26 @@ export interface CatalogueFacts {
 
 /** Anything that knows a catalogue and can be asked about uploads. */
 export interface Engine extends AsyncDisposable {
-  readonly name: string;
-  readonly facts: CatalogueFacts;
   /** Best finding first; none is an answer. */
   scan(path: string): Promise<Finding[]>;
 }
 
 /** Refrain as a user has it: the local runtime, with its ordinary register and scan. */
 export class RefrainEngine implements Engine {
-  readonly name = 'refrain';
   readonly runtime: Runtime;
-  readonly facts: CatalogueFacts;
-  readonly storeDir: string;
 
-  private constructor(runtime: Runtime, facts: CatalogueFacts, storeDir: string) {
+  constructor(runtime: Runtime) {
     this.runtime = runtime;
-    this.facts = facts;
-    this.storeDir = storeDir;
   }
 
-  /** Registers what is not registered yet. The store is kept per model and catalogue for the next run. */
+  /** Opens the store of a catalogue, which `registered` makes first where it is not there. */
   static async open(
     entries: readonly CatalogueEntry[],
     onProgress: (done: number) => void,
     modelDir = DEFAULT_MODEL,
   ): Promise<RefrainEngine> {
-    const graph = createHash('sha256')
-      .update(await readFile(join(modelDir, 'model.onnx')))
-      .digest('hex');
-    const storeDir = join(BENCH_CACHE, 'stores', hashOf([graph, entries.map((entry) => entry.id)]));
-    const factsFile = join(storeDir, 'bench-facts.json');
-    if (!existsSync(factsFile)) {
-      const facts = await registerAll(entries, storeDir, modelDir, onProgress);
-      await writeFile(factsFile, JSON.stringify({ ...facts, bytes: await bytesIn(storeDir) }));
-    }
-    const facts: CatalogueFacts = JSON.parse(await readFile(factsFile, 'utf8'));
-    return new RefrainEngine(await Runtime.open({ storeDir, modelDir }), facts, storeDir);
+    const { storeDir } = await registered(entries, onProgress, modelDir);
+    return new RefrainEngine(await Runtime.open({ storeDir, modelDir }));
   }
 
   async scan(path: string): Promise<Finding[]> {
@@ -85,6 +69,24 @@ export class RefrainEngine implements Engine {
   [Symbol.asyncDispose](): Promise<void> {
     return this.runtime.close();
   }
+}
+
+/** Registers what is not registered yet. The store is kept per model and catalogue for the next run. */
+export async function registered(
+  entries: readonly CatalogueEntry[],
+  onProgress: (done: number) => void,
+  modelDir = DEFAULT_MODEL,
+): Promise<{ storeDir: string; facts: CatalogueFacts }> {
+  const graph = createHash('sha256')
+    .update(await readFile(join(modelDir, 'model.onnx')))
+    .digest('hex');
+  const storeDir = join(BENCH_CACHE, 'stores', hashOf([graph, entries.map((entry) => entry.id)]));
+  const factsFile = join(storeDir, 'bench-facts.json');
+  if (!existsSync(factsFile)) {
+    const facts = await registerAll(entries, storeDir, modelDir, onProgress);
+    await writeFile(factsFile, JSON.stringify({ ...facts, bytes: await bytesIn(storeDir) }));
+  }
+  return { storeDir, facts: JSON.parse(await readFile(factsFile, 'utf8')) };
 }
 
 async function registerAll(

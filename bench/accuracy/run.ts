@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { setPriority } from 'node:os';
+import { availableParallelism, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { DEFAULT_MODEL, Runtime } from '../../local/runtime.ts';
+import { ask, type EngineSpec } from './ask.ts';
 import { BENCH_CACHE, hashOf } from './audio.ts';
-import { ChromaprintEngine } from './chromaprint.ts';
-import { type Engine, type Finding, RefrainEngine } from './engine.ts';
-import { latencyOf } from './latency.ts';
+import { fingerprintAll } from './chromaprint.ts';
+import { type Finding, RefrainEngine, registered } from './engine.ts';
+import { type Latency, latencyOf } from './latency.ts';
 import { counter, prepare, type Questions } from './queries.ts';
 import type { Query } from './render.ts';
 import { chartOf, markdownOf, type Report, reportOf } from './report.ts';
@@ -24,7 +26,11 @@ const HELP = `npm run bench:accuracy -- [options]
   --peer NAME=FILE          another peer's answers: JSON lines {"query": id, "findings": [...]}, as in answers/*.jsonl
   --render-only             make the queries and stop: nothing is asked, nothing is looked at
   --model DIR               default models/refrain-fp-1
-  --out NAME                default accuracy for test, validation for validation
+  --workers N               processes that scan at a time, default one per core
+  --out NAME                default accuracy for test, validation-latest for validation
+
+Answers are kept as they come: a run that was broken off goes on where it was, as long as model, code and catalogue are
+the same. Chromaprint's do not depend on any of ours but the catalogue.
 
 Needs ffmpeg, sox, rubberband, espeak-ng, flite and fpcalc, and the music (models/train/fetch_music.sh).
 `;
@@ -40,7 +46,8 @@ const { values: options } = parseArgs({
     chromaprint: { type: 'boolean', default: true },
     peer: { type: 'string', multiple: true, default: [] },
     'render-only': { type: 'boolean', default: false },
-    model: { type: 'string' },
+    model: { type: 'string', default: DEFAULT_MODEL },
+    workers: { type: 'string', default: String(availableParallelism()) },
     out: { type: 'string' },
     help: { type: 'boolean' },
   },
@@ -54,6 +61,7 @@ if (options.help) {
 setPriority(Number(process.env.BENCH_NICE ?? 10)); // hours of work on somebody's machine: let them go on with theirs
 
 const split = SplitName.exclude(['train']).parse(options.split);
+const workers = Number(options.workers);
 const say = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 
 const protocol = await protocolOf(split);
@@ -82,39 +90,31 @@ const viewOf = async (id: string) => {
   return track && cachedViewOf(track);
 };
 
-const folder = join(BENCH_CACHE, 'answers', `${split}-${hashOf(Object.values(options))}`);
+const { catalogue, positives, negatives, long } = questions;
+const folder = join(BENCH_CACHE, 'answers', `${split}-${hashOf([catalogue, positives, negatives, long])}`);
 await mkdir(folder, { recursive: true });
-await writeFile(join(folder, 'catalogue.jsonl'), lines(questions.catalogue));
+await writeFile(join(folder, 'catalogue.jsonl'), lines(catalogue));
 await writeFile(
   join(folder, 'queries.jsonl'),
-  lines([...questions.positives, ...questions.negatives].map(({ id, path }) => ({ query: id, path }))),
+  lines([...positives, ...negatives].map(({ id, path }) => ({ query: id, path }))),
 );
 
-const refrain = await RefrainEngine.open(
-  questions.catalogue,
-  counter(say, 'registered', questions.catalogue.length),
+const { storeDir, facts } = await registered(
+  catalogue,
+  counter(say, 'registered', catalogue.length),
   options.model,
 );
-const answers = await ask(refrain, [...questions.positives, ...questions.negatives, ...questions.long]);
-const tens = questions.positives.filter(({ seconds }) => seconds === 10);
-const latencies = [];
-for (const query of tens.slice(0, 5)) await latencyOf(query.path, refrain.runtime);
-for (const query of tens.filter((_, i) => i % Math.ceil(tens.length / 100) === 0)) {
-  latencies.push(await latencyOf(query.path, refrain.runtime));
-}
-const model = refrain.runtime.model.model;
-await refrain[Symbol.asyncDispose]();
+const answers = await answersOf({ name: 'refrain', storeDir, modelDir: options.model }, [
+  ...positives,
+  ...negatives,
+  ...long,
+]);
 
 const peers: { name: string; answers: Map<string, Finding[]> }[] = [];
 if (options.chromaprint) {
-  const engine = await ChromaprintEngine.open(
-    questions.catalogue,
-    counter(say, 'fpcalc', questions.catalogue.length),
-  );
-  peers.push({
-    name: engine.name,
-    answers: await ask(engine, [...questions.positives, ...questions.negatives]),
-  });
+  await fingerprintAll(catalogue, workers, counter(say, 'fpcalc', catalogue.length));
+  const theirs = await answersOf({ name: 'chromaprint', catalogue }, [...positives, ...negatives]);
+  peers.push({ name: 'chromaprint', answers: theirs });
 }
 for (const peer of options.peer) {
   const [name, file] = peer.split('=', 2) as [string, string];
@@ -125,31 +125,38 @@ for (const peer of options.peer) {
   peers.push({ name, answers: new Map(read.map(({ query, findings }) => [query, findings])) });
 }
 
-const report: Report = await reportOf({
+await using refrain = new RefrainEngine(await Runtime.open({ storeDir, modelDir: options.model }));
+const report = await reportOf({
   split,
-  model,
-  facts: refrain.facts,
+  model: refrain.runtime.model.model,
+  facts,
   questions,
   answers,
   peers,
-  latencies,
+  latencies: await latenciesOf(refrain.runtime),
   viewOf,
 });
 await write(report, questions);
 
-/** Puts every query to an engine and keeps the answers beside the queries. */
-async function ask(engine: Engine, queries: readonly Query[]): Promise<Map<string, Finding[]>> {
-  const counted = counter(say, `${engine.name} answered`, queries.length);
-  const answers = new Map<string, Finding[]>();
-  for (const query of queries) {
-    answers.set(query.id, await engine.scan(query.path));
-    counted();
-  }
+/** Asks, and leaves the answers beside the queries. */
+async function answersOf(engine: EngineSpec, queries: readonly Query[]): Promise<Map<string, Finding[]>> {
+  const answers = await ask(engine, queries, { workers, say });
   await writeFile(
     join(folder, `${engine.name}.jsonl`),
     lines([...answers].map(([query, findings]) => ({ query, findings }))),
   );
   return answers;
+}
+
+/** Of a hundred queries of 10 s, one after the other, while nobody else is at work. */
+async function latenciesOf(runtime: Runtime): Promise<Latency[]> {
+  const tens = positives.filter(({ seconds }) => seconds === 10);
+  for (const { path } of tens.slice(0, 5)) await latencyOf(path, runtime);
+  const latencies: Latency[] = [];
+  for (const { path } of tens.filter((_, i) => i % Math.ceil(tens.length / 100) === 0)) {
+    latencies.push(await latencyOf(path, runtime));
+  }
+  return latencies;
 }
 
 function lines(items: readonly unknown[]): string {
