@@ -1,14 +1,17 @@
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { setPriority } from 'node:os';
+import { availableParallelism, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { readManifest } from '../../functions/embed/model-folder.ts';
+import { DEFAULT_MODEL } from '../../local/runtime.ts';
+import { ask } from './ask.ts';
 import { BENCH_CACHE, encode, gain, guarded, hashOf, RATE, rms } from './audio.ts';
 import type { Step } from './conditions.ts';
-import { type Finding, type FoundSpan, RefrainEngine } from './engine.ts';
+import { type Finding, type FoundSpan, registered } from './engine.ts';
 import { catalogueOf, counter } from './queries.ts';
 import { Random } from './random.ts';
-import { distorted, piecesOf, RENDERER, type Recipe } from './render.ts';
+import { distorted, inParallel, piecesOf, RENDERER, type Recipe } from './render.ts';
 import { likeness, SAME } from './same-audio.ts';
 import { cachedViewOf, protocolOf, SplitName, type Track } from './split.ts';
 
@@ -17,11 +20,14 @@ import { cachedViewOf, protocolOf, SplitName, type Track } from './split.ts';
 // distributions of pitch, tempo, filters, echo, reverb and noise), rendered from our own music. Scored on seconds:
 // what was found of what is there (recall), and what is there of what was found (precision).
 
+// npm run bench:joined -- [--split validation|test] [--chunks 200] [--workers N] [--model DIR] [--no-backwards] [--out NAME]
+
 const { values: options } = parseArgs({
   options: {
     split: { type: 'string', default: 'test' },
     chunks: { type: 'string', default: '200' },
-    model: { type: 'string' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+    model: { type: 'string', default: DEFAULT_MODEL },
     backwards: { type: 'boolean', default: true },
     out: { type: 'string' },
   },
@@ -39,6 +45,11 @@ const SPREAD: Record<Difficulty, { sigma: number; lowestSnr: number }> = {
   hard: { sigma: 0.25, lowestSnr: 0 },
 };
 
+/** The toolkit works in whole seconds; an offset within one second is right. */
+const TOLERANCE = 1;
+/** Spans are walked through in steps of so many seconds. */
+const STEP = 0.1;
+
 interface Chunk {
   recipe: Recipe;
   track: Track;
@@ -53,26 +64,34 @@ interface JoinedQuery {
   id: string;
   path: string;
   chunks: Chunk[];
+  /** How each chunk begins: after the one before it, or together with its end. */
+  merges: Merge[];
 }
+
+type Merge = 'cut' | 'fade' | 'overlap';
 
 const split = SplitName.exclude(['train']).parse(options.split);
 const say = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 
-const protocol = await protocolOf(split);
-const catalogue = await catalogueOf(protocol, options.backwards);
-await using engine = await RefrainEngine.open(
-  catalogue,
-  counter(say, 'registered', catalogue.length),
-  options.model,
-);
-const tracks = new Map([...protocol.insiders, ...protocol.distractors].map((track) => [track.id, track]));
+const workers = Number(options.workers);
 
+const protocol = await protocolOf(split);
+const queries = DIFFICULTIES.map((difficulty) => drawQueries(difficulty, Number(options.chunks)));
+const counted = counter(say, 'rendered', queries.flat().length);
+await inParallel(queries.flat(), workers, async (query) => {
+  await render(query);
+  counted();
+});
+
+const catalogue = await catalogueOf(protocol, options.backwards);
+const { storeDir } = await registered(catalogue, counter(say, 'registered', catalogue.length), options.model);
+const engine = { name: 'refrain', storeDir, modelDir: options.model } as const;
+const answers = await ask(engine, queries.flat(), { workers, say });
+
+const tracks = new Map([...protocol.insiders, ...protocol.distractors].map((track) => [track.id, track]));
 const results: Record<string, Score> = {};
-for (const difficulty of DIFFICULTIES) {
-  const queries = await drawQueries(difficulty, Number(options.chunks));
-  const counted = counter(say, difficulty, queries.length);
+for (const [i, difficulty] of DIFFICULTIES.entries()) {
   const tally = {
-    found: 0,
     expected: 0,
     right: 0,
     wrong: 0,
@@ -81,13 +100,9 @@ for (const difficulty of DIFFICULTIES) {
     pairsFound: 0,
     pairsWrong: 0,
   };
-  for (const query of queries) {
-    await scoreQuery(query, await engine.scan(query.path), tally);
-    counted();
-  }
-  results[difficulty] = scoreOf(tally, queries.length);
+  for (const query of queries[i]!) await scoreQuery(query, answers.get(query.id)!, tally);
+  results[difficulty] = scoreOf(tally, queries[i]!.length);
 }
-const model = engine.runtime.model.model;
 await write();
 
 interface Score {
@@ -101,8 +116,8 @@ interface Score {
   unknownSeconds: number;
 }
 
-/** Draws and renders queries until there are so many chunks. */
-async function drawQueries(difficulty: Difficulty, chunks: number): Promise<JoinedQuery[]> {
+/** Draws queries until there are so many chunks. */
+function drawQueries(difficulty: Difficulty, chunks: number): JoinedQuery[] {
   const random = new Random('joined', split, difficulty);
   const usable = protocol.insiders.filter((track) => track.seconds >= 30);
   const queries: JoinedQuery[] = [];
@@ -111,9 +126,8 @@ async function drawQueries(difficulty: Difficulty, chunks: number): Promise<Join
     left -= count;
     const tracks = random.shuffled(usable).slice(0, count);
     const drawn = tracks.map((track) => drawChunk(track, difficulty, random));
-    queries.push(
-      await joined(drawn, `${difficulty}/${String(queries.length).padStart(3, '0')}`, difficulty, random),
-    );
+    const id = `${difficulty}/${String(queries.length).padStart(3, '0')}`;
+    queries.push(joined(id, drawn, difficulty, random));
   }
   return queries;
 }
@@ -176,19 +190,12 @@ function drawNoise(difficulty: Difficulty, random: Random): Step[] {
 }
 
 /** Joins chunks by cuts (all difficulties), cross-fades and overlaps (medium and hard) of 2-5 s. */
-async function joined(
-  recipes: Recipe[],
-  id: string,
-  difficulty: Difficulty,
-  random: Random,
-): Promise<JoinedQuery> {
+function joined(id: string, recipes: Recipe[], difficulty: Difficulty, random: Random): JoinedQuery {
   const merges = recipes.map(() => ({
-    kind: difficulty === 'easy' ? 'cut' : random.pick(['cut', 'fade', 'overlap']),
+    kind: difficulty === 'easy' ? ('cut' as const) : random.pick<Merge>(['cut', 'fade', 'overlap']),
     seconds: random.between(2, 5),
   }));
-  const path = join(BENCH_CACHE, 'joined', split, `${hashOf([recipes, merges])}.mp3`);
   const lengths = recipes.map((recipe) => piecesOf(recipe)[0]!.end);
-
   const chunks: Chunk[] = [];
   let end = 0;
   for (const [i, recipe] of recipes.entries()) {
@@ -201,40 +208,37 @@ async function joined(
     end = start + lengths[i]!;
     chunks.push({ recipe, track, start, end, reference: startSeconds, speed: piecesOf(recipe)[0]!.speed });
   }
-  if (!existsSync(path)) {
-    const out = new Float32Array(Math.ceil(end * RATE));
-    for (const [i, { recipe, start }] of chunks.entries()) {
-      const pcm = await distorted(recipe);
-      const level = gain(-20) / (rms(pcm) || 1);
-      const fadeIn = merges[i]!.kind === 'fade' && i > 0 ? chunks[i - 1]!.end - start : 0;
-      const next = chunks[i + 1];
-      const fadeOut = next && merges[i + 1]!.kind === 'fade' ? chunks[i]!.end - next.start : 0;
-      const offset = Math.round(start * RATE);
-      for (let s = 0; s < pcm.length && offset + s < out.length; s++) {
-        const t = s / RATE;
-        const fade = Math.min(
-          1,
-          fadeIn > 0 ? t / fadeIn : 1,
-          fadeOut > 0 ? Math.max(0, lengths[i]! - t) / fadeOut : 1,
-        );
-        out[offset + s]! += pcm[s]! * level * fade;
-      }
+  const path = join(BENCH_CACHE, 'joined', split, `${hashOf([recipes, merges])}.mp3`);
+  return { id, path, chunks, merges: merges.map(({ kind }) => kind) };
+}
+
+async function render({ path, chunks, merges }: JoinedQuery): Promise<void> {
+  if (existsSync(path)) return;
+  const out = new Float32Array(Math.ceil(chunks.at(-1)!.end * RATE));
+  for (const [i, { recipe, start, end }] of chunks.entries()) {
+    const pcm = await distorted(recipe);
+    const level = gain(-20) / (rms(pcm) || 1);
+    const fadeIn = merges[i] === 'fade' && i > 0 ? chunks[i - 1]!.end - start : 0;
+    const fadeOut = merges[i + 1] === 'fade' ? end - chunks[i + 1]!.start : 0;
+    const offset = Math.round(start * RATE);
+    for (let s = 0; s < pcm.length && offset + s < out.length; s++) {
+      const t = s / RATE;
+      const fade = Math.min(
+        1,
+        fadeIn > 0 ? t / fadeIn : 1,
+        fadeOut > 0 ? Math.max(0, end - start - t) / fadeOut : 1,
+      );
+      out[offset + s]! += pcm[s]! * level * fade;
     }
-    await encode(guarded(out), path, ['-c:a', 'libmp3lame', '-b:a', '128k']);
   }
-  return { id, path, chunks };
+  await encode(guarded(out), path, ['-c:a', 'libmp3lame', '-b:a', '128k']);
 }
 
 type Tally = Record<
-  'found' | 'expected' | 'right' | 'wrong' | 'unknown' | 'pairs' | 'pairsFound' | 'pairsWrong',
+  'expected' | 'right' | 'wrong' | 'unknown' | 'pairs' | 'pairsFound' | 'pairsWrong',
   number
 >;
 
-/** The toolkit works in whole seconds; an offset within one second is right. */
-const TOLERANCE = 1;
-const STEP = 0.1;
-
-/** Walks through the spans in steps of a tenth of a second. */
 async function scoreQuery(query: JoinedQuery, findings: readonly Finding[], tally: Tally): Promise<void> {
   tally.expected += query.chunks.reduce((sum, { start, end }) => sum + end - start, 0);
   tally.pairs += query.chunks.length;
@@ -318,6 +322,7 @@ function scoreOf(tally: Tally, queries: number): Score {
 async function write(): Promise<void> {
   const folder = join(import.meta.dirname, '../results');
   const name = options.out ?? (split === 'test' ? 'joined' : 'validation-joined');
+  const model = await readManifest(options.model);
   await mkdir(folder, { recursive: true });
   const report = {
     date: new Date().toISOString(),
