@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
-import { type BatchMatches, Index as Graph, MetricKind, ScalarKind } from 'usearch';
+import { type BatchMatches, Index as Graph } from 'usearch';
 import type { UploadSegments } from '../../functions/core/alignment/index.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import {
@@ -18,6 +18,7 @@ import type { Embedder } from '../../functions/ports/embedder.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
 import { windowsOf } from '../../functions/steps/windows.ts';
+import { graphOf } from '../../local/store/shard.ts';
 import { CACHE, cachedFile, fromInt16, run } from '../accuracy/audio.ts';
 import { CONDITIONS } from '../accuracy/conditions.ts';
 import { drawNegatives, drawRecipes, type Query, type Recipe, render } from '../accuracy/render.ts';
@@ -34,10 +35,14 @@ export interface Case {
   /** The reference it was cut from; absent for speech, noise and whatever is in neither catalogue. */
   track?: string;
   pieces: Query['pieces'];
+  /** What was heard, and how many times as fast as the file is. */
+  audio: { path: string; speed: number };
   /** Answers of the catalogue that holds the track, where one does. */
   positive?: UploadSegments;
   /** Answers of the other catalogue, which does not. */
   negative?: UploadSegments;
+  /** The catalogues that gave them. */
+  asked: { positive?: Index; negative: Index };
 }
 
 export interface Collected {
@@ -93,13 +98,15 @@ export async function collect(
       const searched = (index: Index) =>
         cached(
           join(folder, 'near', nameOf(`${query.path} ${away === halves[0]} ${index === away.index}`)),
-          async () => ({ ...heard, hits: hitColumns(index.search(heard.vectors)) }),
+          async () => ({ ...heard, hits: hitColumns(index.search(restored(heard.vectors))) }),
         );
       cases.push({
         id,
         condition,
         seconds,
         pieces: home ? pieces : [],
+        audio: { path: query.path, speed: 1 },
+        asked: { ...(home && { positive: home.index }), negative: away.index },
         ...(query.track && { track: query.track.id }),
         ...(home && { positive: await searched(home.index) }),
         negative: await searched(away.index),
@@ -133,9 +140,11 @@ export async function collect(
           seconds: track.seconds / speed,
           track: track.id,
           pieces: [],
+          audio: { path: track.path, speed },
+          asked: { negative: other.index },
           negative: await cached(join(folder, 'near', nameOf(id)), async () => ({
             ...heard,
-            hits: hitColumns(other.index.search(heard.vectors)),
+            hits: hitColumns(other.index.search(restored(heard.vectors))),
           })),
         });
       }
@@ -168,7 +177,7 @@ async function embedFile(
 }
 
 /** Mono PCM; kept as 16 bit, because the next model will want it again. */
-async function decoded(path: string, rate: number): Promise<Float32Array> {
+export async function decoded(path: string, rate: number): Promise<Float32Array> {
   const file = join(CACHE, 'calibrate', 'pcm', `${nameOf(`${path} ${rate}`)}.s16`);
   await cachedFile(file, () =>
     run('ffmpeg', [
@@ -213,22 +222,14 @@ async function cached<T>(path: string, make: () => Promise<T>): Promise<T> {
 }
 
 /** A catalogue in memory, as the local one is built. */
-class Index {
+export class Index {
   private readonly index: Graph;
   private readonly owner: { referenceId: string; segment: number }[] = [];
   private readonly dimension: number;
 
   constructor(tracks: readonly Track[], stored: ReadonlyMap<string, QuantisedVectors>, dimension: number) {
     this.dimension = dimension;
-    this.index = new Graph({
-      dimensions: dimension,
-      metric: MetricKind.Cos,
-      quantization: ScalarKind.I8,
-      connectivity: 8,
-      expansion_add: 128,
-      expansion_search: 192,
-      multi: false,
-    });
+    this.index = new Graph(graphOf(dimension));
     for (const { id } of tracks) {
       const { segments, vectors } = stored.get(id)!;
       if (segments.length === 0) continue;
@@ -246,8 +247,8 @@ class Index {
     return this.owner.length;
   }
 
-  search(quantised: Int8Array): Hit[][] {
-    const queries = restored(quantised);
+  /** @param queries `n * dimension` values */
+  search(queries: Float32Array): Hit[][] {
     const rows = queries.length / this.dimension;
     if (rows === 0) return [];
     const { keys, distances, counts } = this.index.search(queries, NEIGHBOURS, 2) as BatchMatches;

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { exactSearch, Index, type Matches, MetricKind, ScalarKind } from 'usearch';
+import { exactSearch, Index, type IndexConfig, type Matches, MetricKind, ScalarKind } from 'usearch';
 import { z } from 'zod';
 
 /** Catalogue rows near one query, best first. */
@@ -17,8 +17,16 @@ export interface Neighbours {
  * for 55 bytes. `bench/catalogue/local.ts` prints time and size.
  */
 const LINKS = 8;
-const BUILD_WIDTH = 128;
-const SEARCH_WIDTH = 192;
+/** The graph's settings, as usearch names them. */
+export const graphOf = (dimension: number): IndexConfig => ({
+  dimensions: dimension,
+  metric: MetricKind.Cos,
+  quantization: ScalarKind.I8,
+  connectivity: LINKS,
+  expansion_add: 128,
+  expansion_search: 192,
+  multi: false,
+});
 
 const THREADS = Math.min(4, availableParallelism());
 
@@ -47,15 +55,7 @@ export class Shard {
   constructor(dimension: number, firstRow: number) {
     this.#dimension = dimension;
     this.firstRow = firstRow;
-    this.#index = new Index({
-      dimensions: dimension,
-      metric: MetricKind.Cos,
-      quantization: ScalarKind.I8,
-      connectivity: LINKS,
-      expansion_add: BUILD_WIDTH,
-      expansion_search: SEARCH_WIDTH,
-      multi: false,
-    });
+    this.#index = new Index(graphOf(dimension));
   }
 
   /** One past its last row. */

@@ -10,7 +10,7 @@ export interface Proposal {
   /** The upload rows of the block, `[fromRow, toRow)`. */
   fromRow: number;
   toRow: number;
-  /** Weight of the hits on the line, per square root of the block's rows: comparable between long and short blocks. */
+  /** Weight of the hits on the line, per square root of the asked rows: comparable between long and short blocks. */
   votes: number;
 }
 
@@ -121,6 +121,7 @@ function linesOfBlock(
       .slice(0, most);
     bar = Math.max(LEAST_SHARE * lines[0]!.votes, lines[most - 1]?.votes ?? 0);
   }
+  const asked = Math.sqrt(askedRows(hits, fromRow, toRow));
   return lines
     .filter(({ votes }) => votes >= bar)
     .map(({ reference, votes, position, slope }) => ({
@@ -128,8 +129,15 @@ function linesOfBlock(
       line: { upload: middle, position, slope },
       fromRow,
       toRow,
-      votes: votes / Math.sqrt(toRow - fromRow),
+      votes: votes / asked,
     }));
+}
+
+/** How many of the rows have hits: the others were not asked. */
+function askedRows({ starts }: HitColumns, fromRow: number, toRow: number): number {
+  let asked = 0;
+  for (let row = fromRow; row < toRow; row++) if (starts[row + 1]! > starts[row]!) asked++;
+  return asked;
 }
 
 /** The hits of a block above the background, reference by reference. */
