@@ -1,26 +1,30 @@
 import { z } from 'zod';
 
-const Engine = z.enum(['faiss', 'lucene']);
+/** How the index is made. A change takes hold with `refrain aws reindex`. */
+const IndexSettings = z.object({
+  engine: z.enum(['faiss', 'lucene']),
+  encoder: z.enum(['none', 'fp16', 'byte']),
+  /** `refrain plan` says how many a load needs. */
+  shards: z.int().min(1).default(1),
+  /** Further copies of each shard, which answer queries, too. */
+  replicas: z.int().min(0).default(0),
+});
 
 /** Where the catalogue is searched. */
 const CatalogueSettings = z.discriminatedUnion('kind', [
   /** A managed OpenSearch domain in private subnets: the default, since it takes upserts by id. */
-  z.object({
+  IndexSettings.extend({
     kind: z.literal('domain'),
-    engine: Engine,
-    encoder: z.enum(['none', 'fp16', 'byte']),
     dataNodes: z.int().min(1),
     dataNodeType: z.string().endsWith('.search'),
     dedicatedMasters: z.union([z.literal(0), z.literal(3)]),
     volumeGiB: z.int().min(10),
+  }).refine(({ shards, replicas, dataNodes }) => shards * (1 + replicas) >= dataNodes, {
+    message: 'a node without a shard does nothing: shards x (1 + replicas) must be at least dataNodes',
+    path: ['dataNodes'],
   }),
   /** A cluster that somebody else runs, reached by its address. */
-  z.object({
-    kind: z.literal('external'),
-    endpoint: z.url(),
-    engine: Engine,
-    encoder: z.enum(['none', 'fp16', 'byte']),
-  }),
+  IndexSettings.extend({ kind: z.literal('external'), endpoint: z.url() }),
 ]);
 
 /** What differs between stages; everything else is the same everywhere. Read from `stages` in `cdk.json`. */

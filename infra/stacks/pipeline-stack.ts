@@ -62,6 +62,8 @@ export class PipelineStack extends Stack {
       REFRAIN_OPENSEARCH_ENDPOINT: catalogue.endpoint,
       REFRAIN_OPENSEARCH_ENGINE: stage.catalogue.engine,
       REFRAIN_OPENSEARCH_ENCODER: stage.catalogue.encoder,
+      REFRAIN_OPENSEARCH_SHARDS: String(stage.catalogue.shards),
+      REFRAIN_OPENSEARCH_REPLICAS: String(stage.catalogue.replicas),
       REFRAIN_OPENSEARCH_AUTH: stage.catalogue.kind === 'domain' ? 'sigv4' : 'none',
     };
 

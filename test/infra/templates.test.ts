@@ -235,6 +235,22 @@ describe('the stage settings', () => {
     );
   });
 
+  it('leave no node of the catalogue without a shard', () => {
+    const idle = { ...config.context.stages.prod };
+    idle.catalogue = { ...idle.catalogue, replicas: 0 };
+    expect(() => readStage('idle', { idle })).toThrow('shards x (1 + replicas)');
+  });
+
+  it('keep a copy of each shard of production in either zone, where the functions make the index', () => {
+    const functions = synthesise('prod')
+      .ofType('AWS::Lambda::Function')
+      .map(({ Properties }) => Properties['Environment']?.Variables)
+      .filter(Boolean);
+    const copies = functions.map(({ REFRAIN_OPENSEARCH_REPLICAS }) => Number(REFRAIN_OPENSEARCH_REPLICAS));
+    expect(copies).toHaveLength(3);
+    expect(Math.min(...copies)).toBeGreaterThanOrEqual(1);
+  });
+
   it('name the stages that there are', () => {
     expect(() => readStage('prdo', config.context.stages)).toThrow('only dev, prod, local');
   });
