@@ -16,6 +16,8 @@ import { type Engine, type RegisterInput, refuseSidecar } from './engine.ts';
 
 /** Uploads that wait for their answers at once: enough to keep a link busy, and no flood. */
 const CONCURRENCY = 8;
+/** How long the catalogue is taken to be as it was: for the files of a folder, but not for the days of a watch. */
+const STATE_MS = 5000;
 const POLL_MS = { first: 250, longest: 5000 };
 
 export interface RemoteOptions {
@@ -34,8 +36,8 @@ export class RemoteRuntime implements Engine {
   readonly concurrency = CONCURRENCY;
   readonly #deployment: Deployment;
   readonly #options: RemoteOptions;
-  /** Asked once: it takes a run of a function. */
-  #catalogue: ReturnType<Deployment['catalogue']['state']> | undefined;
+  /** Asked rarely: it takes a run of a function. */
+  #catalogue: { state: ReturnType<Deployment['catalogue']['state']>; askedAt: number } | undefined;
 
   constructor(deployment: Deployment, options: RemoteOptions) {
     this.#deployment = deployment;
@@ -137,8 +139,10 @@ export class RemoteRuntime implements Engine {
   }
 
   #catalogueState() {
-    this.#catalogue ??= this.#deployment.catalogue.state();
-    return this.#catalogue;
+    if (!this.#catalogue || performance.now() - this.#catalogue.askedAt > STATE_MS) {
+      this.#catalogue = { state: this.#deployment.catalogue.state(), askedAt: performance.now() };
+    }
+    return this.#catalogue.state;
   }
 
   /** Whether the deployed model knows it. */

@@ -1,7 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { CloudWatchClient, PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
+import { ListRulesCommand, ListTargetsByRuleCommand } from '@aws-sdk/client-eventbridge';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
 import { METRICS } from '../../functions/constants.ts';
 import { CatalogueState } from '../../functions/core/catalogue-state.ts';
@@ -14,6 +16,7 @@ import { type CliResult, runCli, startCli } from '../support/cli.ts';
 import { awsClients, depthOf } from './support/aws.ts';
 import { type Deployment, deploy } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
+import { FaultyProxy } from './support/faulty-proxy.ts';
 import { encodeAudio, joined, music } from './support/music.ts';
 
 // The real command line, as a process of its own, on stacks that were deployed as they are synthesised. Everything it
@@ -277,6 +280,116 @@ describe('the command line on a deployment', () => {
     expect(stdout).toMatch(/1,000 scanned hours cost \d/);
   });
 
+  it('merges the graphs that registrations leave, on request and when the night asks for it', async () => {
+    const scheduled = await requestOfTheNight(deployment);
+    const register = async (id: string, seed: number) => {
+      const file = folder.file(`${id}.flac`);
+      writeFileSync(file, encodeAudio(music(20, seed)));
+      expect((await refrain('register', file, '--id', id)).code).toBe(0);
+      return (await catalogue()).live!.graphs;
+    };
+
+    const graphs = await register('second', 111);
+    const merged = await refrain('aws', 'merge', '--jsonl');
+    const graphsAgain = await register('third', 112);
+    await clients.sqs.send(
+      new SendMessageCommand({ QueueUrl: deployment.registerRequests.url, MessageBody: scheduled }),
+    );
+    await eventually('the end of merging', async () =>
+      (await catalogue()).live!.graphs === 1 ? true : undefined,
+    );
+    const nothingToDo = await refrain('aws', 'merge');
+
+    expect(graphs).toBeGreaterThan(1);
+    expect(merged.lines().at(-1)).toMatchObject({ begun: true, live: { graphs: 1, merging: false } });
+    expect(merged).toMatchObject({ code: 0, stderr: '' });
+    expect(graphsAgain).toBeGreaterThan(1);
+    expect(nothingToDo).toMatchObject({ code: 0, stdout: expect.stringMatching(/ lie in 1 graph\.\n$/) });
+    expect((await refrain('scan', uploadFile, '--jsonl')).lines()).toMatchObject([{ verdict: 'flagged' }]);
+  });
+
+  it('watches a folder, and searches again with what was registered meanwhile', async () => {
+    const inbox = folder.file('inbox');
+    const late = music(40, 113);
+    const lateFile = folder.file('late.flac');
+    mkdirSync(inbox);
+    copyFileSync(uploadFile, join(inbox, basename(uploadFile)));
+    writeFileSync(lateFile, encodeAudio(late));
+    const watching = startCli(['watch', inbox, '--settle', '0.2', '--jsonl', '--stack', deployment.stack], {
+      env: environment(),
+    });
+
+    // Both are in work at once.
+    writeFileSync(join(inbox, 'a.flac'), encodeAudio(music(10, 114)));
+    writeFileSync(join(inbox, 'b.flac'), encodeAudio(late.slice(5, 35)));
+    await Promise.all([watching.printed(/a\.flac/), watching.printed(/b\.flac/)]);
+    expect((await refrain('register', lateFile, '--id', 'late')).code).toBe(0);
+    const landing = setInterval(() => utimesSync(join(inbox, 'b.flac'), new Date(), new Date()), 2000);
+    await watching.printed(/b\.flac[^\n]*"flagged"/).finally(() => clearInterval(landing));
+    watching.process.kill('SIGINT');
+    const { code, lines, stderr } = await watching.result;
+
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const verdictsOf = (name: string) =>
+      lines()
+        .filter(({ path }) => path === join(inbox, name))
+        .map(({ verdict }) => verdict);
+    expect(verdictsOf(basename(uploadFile))).toEqual([]);
+    expect(verdictsOf('a.flac')).toEqual(['clear']);
+    expect(verdictsOf('b.flac')[0]).toBe('clear');
+    expect(lines().at(-1)).toMatchObject({ verdict: 'flagged', detections: [{ referenceId: 'late' }] });
+  });
+
+  it('ends a watch when the deployment refuses it, and not with the next file', async () => {
+    const inbox = folder.file('refused');
+    mkdirSync(inbox);
+    const proxy = await FaultyProxy.before(inject('awsUrl'));
+    onTestFinished(() => proxy.close());
+    proxy.fault = ({ method }) =>
+      method === 'PUT'
+        ? { status: 403, body: '<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>' }
+        : undefined;
+    writeFileSync(join(inbox, 'a.flac'), encodeAudio(music(10, 115)));
+
+    const watched = await runCli(['watch', inbox, '--settle', '0.2', '--stack', deployment.stack], {
+      env: { ...environment(), AWS_ENDPOINT_URL: proxy.url },
+    });
+
+    expect(watched.code).toBe(1);
+    expect(watched.stderr).toMatch(/^refrain: .*Access ?Denied/i);
+  });
+
+  it('shows and changes what is kept of recordings, scans and cases', async () => {
+    const policyFile = folder.file('policy.json');
+    const policy = { rules: [{ when: [], action: 'block' }] };
+    writeFileSync(policyFile, JSON.stringify(policy));
+    const [scan] = (await refrain('scans', '--verdict', 'flagged', '--jsonl')).lines();
+    const [aCase] = (await refrain('cases', '--state', 'closed', '--jsonl')).lines();
+    const one = async (...args: string[]) => {
+      const { code, lines, stderr } = await refrain(...args, '--jsonl');
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      return lines()[0]!;
+    };
+
+    expect(await one('references', 'disable', 'my-song')).toMatchObject({ state: 'disabled' });
+    expect(await one('references', 'enable', 'my-song')).toMatchObject({ state: 'active' });
+    expect(await one('references', 'exclude', 'my-song', '50-55')).toMatchObject({
+      excluded: [{ startMs: 50_000, endMs: 55_000 }],
+    });
+    expect(await one('policy', 'set', policyFile, '--owner', 'Day Label')).toMatchObject({ policy });
+    expect(await one('policy', 'show', '--owner', 'Day Label')).toMatchObject({ policy });
+    expect(await one('references', 'show', 'my-song')).toMatchObject({
+      state: 'active',
+      excluded: [{ startMs: 50_000, endMs: 55_000 }],
+    });
+    expect(await one('scans', 'show', String(scan!.scanId))).toMatchObject({ scanId: scan!.scanId });
+    expect(await one('cases', 'show', String(aCase!.caseId))).toMatchObject({ caseId: aCase!.caseId });
+    expect(await refrain('queue')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('the store of this machine alone'),
+    });
+  });
+
   it('erases a reference from the catalogue, too', async () => {
     const { code, lines } = await refrain('references', 'delete', 'my-song', '--jsonl');
     const clear = await refrain('scan', uploadFile, '--jsonl');
@@ -287,6 +400,14 @@ describe('the command line on a deployment', () => {
     expect(clear.lines()).toMatchObject([{ verdict: 'clear' }]);
   });
 });
+
+/** What the schedule of the deployment puts into the queue. */
+async function requestOfTheNight({ stack }: Deployment): Promise<string> {
+  const { Rules = [] } = await clients.eventBridge.send(new ListRulesCommand({ NamePrefix: stack }));
+  const [rule] = Rules.filter(({ ScheduleExpression }) => ScheduleExpression);
+  const { Targets } = await clients.eventBridge.send(new ListTargetsByRuleCommand({ Rule: rule!.Name! }));
+  return Targets![0]!.Input!;
+}
 
 type CostReport = Cost & { known: string; usage: Usage };
 

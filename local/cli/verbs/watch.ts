@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { type FSWatcher, watch as watchFolder } from 'chokidar';
 import { type Command, InvalidArgumentError } from 'commander';
 import { RefrainError } from '../../../functions/core/errors.ts';
+import { forEachConcurrently } from '../../../functions/steps/pool.ts';
 import { sentenceOf, UsageError } from '../errors.ts';
 import { EXIT } from '../exit.ts';
 import { looksLikeMedia } from '../files.ts';
@@ -60,8 +61,10 @@ async function watch(
   );
   if (!isFolder) throw new UsageError(`${safe(folder)} is not a folder; "refrain scan" scans a single file`);
 
+  const giveUp = new AbortController();
+  const watching: Session = { ...session, signal: AbortSignal.any([signal, giveUp.signal]) };
   const progress = trackProgress(terminal);
-  await using engine = await openEngine(session, {
+  await using engine = await openEngine(watching, {
     modelDir: model,
     waitMinutes: wait,
     onProgress: progress.heard,
@@ -70,14 +73,21 @@ async function watch(
 
   terminal.say(`Watching ${safe(folder)}; Ctrl-C ends.`);
   const startedAt = new Date().toISOString();
+  const tell = async (path: string) => {
+    progress.begin(path);
+    const { report, finishedAt } = await scanFile(path, engine, watching);
+    // A verdict from before this watch began was told then.
+    if (finishedAt && finishedAt < startedAt) terminal.progress.clear();
+    else terminal.result(report, (screen) => renderScan(report, screen));
+  };
   try {
-    for await (const path of landing(folder, settle, session)) {
-      progress.begin(path);
-      const { report, finishedAt } = await scanFile(path, engine, { signal });
-      // A verdict from before this watch began was told then.
-      if (finishedAt && finishedAt < startedAt) terminal.progress.clear();
-      else terminal.result(report, (screen) => renderScan(report, screen));
-    }
+    await forEachConcurrently(landing(folder, settle, watching), engine.concurrency, (path) =>
+      tell(path).catch((error) => {
+        // Otherwise it would be heard of with the next file that lands.
+        giveUp.abort();
+        throw error;
+      }),
+    );
   } catch (error) {
     if (!signal.aborted) throw error;
   }
