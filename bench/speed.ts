@@ -8,10 +8,11 @@ import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { SegmentGrid } from '../functions/core/segment-grid.ts';
 import type { Hit } from '../functions/core/segments.ts';
 import type { PcmBlock } from '../functions/ports/decoder.ts';
-import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/dependencies.ts';
+import { DEFAULT_SCAN_SETTINGS } from '../functions/scan/dependencies.ts';
 import { matchHeard } from '../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
 import { embedWindow } from '../functions/steps/embed-window.ts';
+import { readStretch } from '../functions/steps/read-stretch.ts';
 import { windowsOf } from '../functions/steps/windows.ts';
 import { Runtime } from '../local/runtime.ts';
 import { BENCH_CACHE, hashOf } from './accuracy/audio.ts';
@@ -164,7 +165,14 @@ async function measureScan(path: string): Promise<ScanCost> {
   const grid = new SegmentGrid(model);
   const { windowSegments, neighbours } = DEFAULT_SCAN_SETTINGS;
   const catalogue = runtime.store.catalogue(model);
-  const deps = { embedder: runtime.model, catalogue, references: runtime.store.references };
+  const { references } = runtime.store;
+  const deps = {
+    embedder: runtime.model,
+    catalogue,
+    references,
+    settings: DEFAULT_SCAN_SETTINGS,
+    log: console,
+  };
   const { cpuSeconds, wallSeconds } = await costOfScan(runtime, path);
 
   const stages = { decode: 0, embed: 0, search: 0, match: 0 };
@@ -197,7 +205,9 @@ async function measureScan(path: string): Promise<ScanCost> {
       encodeWindow({ ...window, hits: searched[i]!, undecodable: [] }),
     );
     const heard = { ...joinWindows(windows), durationMs, truncated: false };
-    return matchHeard(heard, deps as unknown as ScanDependencies);
+    return matchHeard(heard, deps, (use) =>
+      use((fromMs, toMs, rate) => readStretch(new MediaDecoder(), path, fromMs, toMs, rate)),
+    );
   });
   return { cpuSeconds, wallSeconds, stages };
 }

@@ -1,5 +1,6 @@
+import { Stretch } from '../../functions/core/alignment/other-speeds.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
-import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
+import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
@@ -13,17 +14,17 @@ export interface Latency {
   match: number;
 }
 
-/** Times the three steps of a scan on one file, PCM in memory. Meant for short queries: one window. */
+/** Times the three steps of a scan on one file, PCM in memory; a second hearing counts as matching. Meant for short queries: one window. */
 export async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   const embedder = runtime.model;
   const { model } = embedder;
   const grid = new SegmentGrid(model);
-  const raw = ['-f', 'f32le', '-ar', String(model.sampleRate), '-ac', '1', 'pipe:1'];
-  const bytes = await run('ffmpeg', ['-v', 'error', '-nostdin', '-i', path, ...raw]);
-  const all = new Float32Array(new Uint8Array(bytes).buffer);
+  const all = await decodedAt(model.sampleRate, path);
+  const finer = await decodedAt(Stretch.OVERSAMPLING * model.sampleRate, path);
   const pcm = all.subarray(0, grid.samplesFor(grid.segmentsIn(all.length)));
   const catalogue = runtime.store.catalogue(model);
-  const deps = { embedder, catalogue, references: runtime.store.references } as unknown as ScanDependencies;
+  const { references } = runtime.store;
+  const deps = { embedder, catalogue, references, settings: DEFAULT_SCAN_SETTINGS, log: console };
 
   const started = performance.now();
   const { segments, vectors } = await embedWindow(
@@ -35,7 +36,15 @@ export async function latencyOf(path: string, runtime: Runtime): Promise<Latency
   const searched = performance.now();
   const durationMs = (all.length * 1000) / model.sampleRate;
   const window = encodeWindow({ segments, vectors, hits, undecodable: [] });
-  await matchHeard({ ...joinWindows([window]), durationMs, truncated: false }, deps);
+  await matchHeard({ ...joinWindows([window]), durationMs, truncated: false }, deps, (use) =>
+    use(async (fromMs, toMs, rate) => finer.subarray((fromMs * rate) / 1000, (toMs * rate) / 1000)),
+  );
   const matched = performance.now();
   return { embed: embedded - started, search: searched - embedded, match: matched - searched };
+}
+
+async function decodedAt(rate: number, path: string): Promise<Float32Array> {
+  const raw = ['-f', 'f32le', '-ar', String(rate), '-ac', '1', 'pipe:1'];
+  const bytes = await run('ffmpeg', ['-v', 'error', '-nostdin', '-i', path, ...raw]);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }

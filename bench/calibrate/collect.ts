@@ -4,11 +4,13 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { type BatchMatches, Index as Graph } from 'usearch';
+import { coarseToFine } from '../../functions/core/alignment/coarse-to-fine.ts';
 import type { UploadSegments } from '../../functions/core/alignment/index.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import {
   type Hit,
   hitColumns,
+  hitRows,
   QUANTISED_ONE,
   type QuantisedVectors,
   quantise,
@@ -108,8 +110,8 @@ export async function collect(
         audio: { path: query.path, speed: 1 },
         asked: { ...(home && { positive: home.index }), negative: away.index },
         ...(query.track && { track: query.track.id }),
-        ...(home && { positive: await searched(home.index) }),
-        negative: await searched(away.index),
+        ...(home && { positive: await asScanned(await searched(home.index), grid) }),
+        negative: await asScanned(await searched(away.index), grid),
       });
     }
   };
@@ -142,16 +144,35 @@ export async function collect(
           pieces: [],
           audio: { path: track.path, speed },
           asked: { negative: other.index },
-          negative: await cached(join(folder, 'near', nameOf(id)), async () => ({
-            ...heard,
-            hits: hitColumns(other.index.search(restored(heard.vectors))),
-          })),
+          negative: await asScanned(
+            await cached(join(folder, 'near', nameOf(id)), async () => ({
+              ...heard,
+              hits: hitColumns(other.index.search(restored(heard.vectors))),
+            })),
+            grid,
+          ),
         });
       }
     }
     say(`${cases.length} queries and whole tracks`);
   }
   return { grid, stored, cases };
+}
+
+/** Leaves out the hits that a scan would not have asked for, window by window. */
+async function asScanned(heard: UploadSegments, grid: SegmentGrid): Promise<UploadSegments> {
+  const { stride, windowSegments } = DEFAULT_SCAN_SETTINGS;
+  const { segments } = heard;
+  const all = hitRows(heard.hits);
+  const windowOf = (row: number) => Math.floor(segments[row]! / windowSegments);
+  const hits: Hit[][] = [];
+  for (let from = 0, to = 0; from < segments.length; from = to) {
+    while (to < segments.length && windowOf(to) === windowOf(from)) to++;
+    const first = from;
+    const search = async (rows: readonly number[]) => rows.map((row) => all[first + row]!);
+    hits.push(...(await coarseToFine(segments.subarray(from, to), grid, stride, search)));
+  }
+  return { ...heard, hits: hitColumns(hits) };
 }
 
 const byId = (a: Track, b: Track) => (a.id < b.id ? -1 : 1);
@@ -177,7 +198,7 @@ async function embedFile(
 }
 
 /** Mono PCM; kept as 16 bit, because the next model will want it again. */
-export async function decoded(path: string, rate: number): Promise<Float32Array> {
+async function decoded(path: string, rate: number): Promise<Float32Array> {
   const file = join(CACHE, 'calibrate', 'pcm', `${nameOf(`${path} ${rate}`)}.s16`);
   await cachedFile(file, () =>
     run('ffmpeg', [
@@ -222,7 +243,7 @@ async function cached<T>(path: string, make: () => Promise<T>): Promise<T> {
 }
 
 /** A catalogue in memory, as the local one is built. */
-export class Index {
+class Index {
   private readonly index: Graph;
   private readonly owner: { referenceId: string; segment: number }[] = [];
   private readonly dimension: number;

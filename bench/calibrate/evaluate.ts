@@ -30,7 +30,6 @@ export function answer(
   calibration: Calibration,
   options?: AlignOptions,
 ): Answer[] {
-  const open = { ...calibration, threshold: 0 };
   return cases.flatMap((query) =>
     (['positive', 'negative'] as const).flatMap((side): Answer[] => {
       const upload = query[side];
@@ -38,7 +37,7 @@ export function answer(
       const proposals = propose(upload, grid, options);
       const ids = promising(proposals, upload, grid);
       const vectors = new Map(ids.map((id) => [id, stored.get(id)!]));
-      const spans = align(upload, proposals, vectors, grid, open, options);
+      const spans = align(upload, proposals, vectors, grid, calibration, { ...options, least: 0 });
       const kept = query.condition === 'whole' ? 50 : KEPT;
       const found = spans
         .sort((a, b) => b.features.score - a.features.score)

@@ -57,6 +57,8 @@ export const Calibration = z.object({
     .default({ intercept: -18, weights: { logScore: 5, logField: -2, prominence: 1.2 } }),
   /** A match is reported at this confidence or above. */
   threshold: z.number().min(0).max(1).default(0.5),
+  /** What is below the threshold, but not below this, is heard again at other speeds. */
+  doubt: z.number().min(0).max(1).default(0.1),
 });
 export type Calibration = z.infer<typeof Calibration>;
 

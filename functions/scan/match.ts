@@ -6,7 +6,11 @@ import { SegmentGrid } from '../core/segment-grid.ts';
 import { withoutExcluded } from '../core/span.ts';
 import type { QuantisedVectors } from '../ports/catalogue.ts';
 import type { ScanDependencies } from './dependencies.ts';
+import { type HearingDependencies, hearAgain, type Reopen } from './hear-again.ts';
 import type { Heard } from './listen.ts';
+
+/** What matching takes. */
+export type MatchingDependencies = HearingDependencies & Pick<ScanDependencies, 'references'>;
 
 /** One reference and where it lies in the upload. */
 export interface Match {
@@ -15,12 +19,20 @@ export interface Match {
 }
 
 /**
- * From hits to matches: proposes references, fetches their stored vectors and aligns. References that are disabled,
- * gone or still being registered do not match; neither does what lies in the parts that their owner excluded.
+ * From hits to matches: proposes references, fetches their stored vectors and aligns; what is in doubt is heard again.
+ * References that are disabled, gone or still being registered do not match; neither does what lies in the parts that
+ * their owner excluded.
+ *
+ * @param reopen opens the upload once more; without it, what is in doubt is left out
  */
-export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<Match[]> {
+export async function matchHeard(
+  heard: Heard,
+  deps: MatchingDependencies,
+  reopen?: Reopen,
+): Promise<Match[]> {
   const { model } = deps.embedder;
   const grid = new SegmentGrid(model);
+  const calibration = calibrationOf(model);
   const proposals = propose(heard, grid);
   const proposed = await deps.references.getMany(promising(proposals, heard, grid));
   const active = [...proposed.values()].filter((reference) => reference.state === 'active');
@@ -28,7 +40,10 @@ export async function matchHeard(heard: Heard, deps: ScanDependencies): Promise<
   for (const { referenceId } of active) {
     stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
   }
-  const spans = align(heard, proposals, stored, grid, calibrationOf(model));
+  const least = Math.min(calibration.threshold, calibration.doubt);
+  const possible = align(heard, proposals, stored, grid, calibration, { least });
+  const again = reopen ? await hearAgain(possible, stored, heard.durationMs, reopen, deps) : [];
+  const spans = [...possible, ...again].filter(({ confidence }) => confidence >= calibration.threshold);
 
   return active
     .map((reference) => ({

@@ -3,8 +3,10 @@ import { scanIdOf } from '../core/ids.ts';
 import type { ObjectVersion, Reason, ScanRecord } from '../core/scan.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
 import { detectionOf, type Listened, sumUp, verdictOf } from '../core/verdict.ts';
+import { readStretch } from '../steps/read-stretch.ts';
 import { announce } from './announce.ts';
 import type { ScanDependencies, ScanRun } from './dependencies.ts';
+import type { Reopen } from './hear-again.ts';
 import { type Heard, heardSoFar, listen, OutOfTime } from './listen.ts';
 import { type Match, matchHeard } from './match.ts';
 
@@ -83,9 +85,16 @@ async function listenAndMatch(
   const summary = sumUp(heard.segments, heard.undecodable, heard, new SegmentGrid(deps.embedder.model));
   return {
     listened: { ...summary, ...(brokeOff && { brokeOff }) },
-    matches: await matchHeard(heard, deps),
+    matches: await matchHeard(heard, deps, reopenerOf(scan.upload, deps, run)),
   };
 }
+
+const reopenerOf =
+  (upload: ObjectVersion, { objects, decoder }: ScanDependencies, { signal }: ScanRun): Reopen =>
+  (use) =>
+    objects.withFile(upload, (path) =>
+      use((fromMs, toMs, rate) => readStretch(decoder, path, fromMs, toMs, rate, signal)),
+    );
 
 async function listenAsFarAsPossible(
   scan: ScanRecord,

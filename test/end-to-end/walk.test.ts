@@ -3,6 +3,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
+import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
@@ -124,6 +125,52 @@ describe('an upload that holds an excerpt', () => {
   });
 });
 
+describe('music that was sped up', () => {
+  const speed = 1.3;
+  const fromSeconds = 8;
+  beforeAll(() => {
+    // Samples at a higher rate than they were taken at.
+    const pcm = song.subarray(fromSeconds * RATE, (fromSeconds + 15) * RATE);
+    for (const name of ['fast.flac', 'fast-and-gone.flac']) {
+      encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: RATE * speed });
+    }
+  });
+
+  it('is in doubt until it is heard at its own speed', async () => {
+    await scan(objectCreated({ bucket: 'uploads', key: 'fast.flac' }));
+
+    const { verdict, detections } = await verdictOn('fast.flac');
+    expect(verdict).toBe('flagged');
+    const [span] = detections[0]!.spans;
+    expect(Math.abs(span!.speed - speed)).toBeLessThan(0.03);
+    expect(Math.abs(span!.referenceStartMs - fromSeconds * 1000)).toBeLessThan(1000);
+    expect(Math.abs(span!.uploadEndMs - span!.uploadStartMs - 15_000 / speed)).toBeLessThan(1500);
+  });
+
+  it('stays in doubt, with a verdict on the rest, when it is gone by then', async () => {
+    let opened = 0;
+    const warn = vi.fn();
+    const objects: ScanDependencies['objects'] = {
+      describe: (object) => store.objects.describe(object),
+      withFile: (object, use) =>
+        opened++ === 0
+          ? store.objects.withFile(object, use)
+          : Promise.reject(new ObjectNotFoundError(object.key)),
+    };
+
+    const result = await scan(
+      objectCreated({ bucket: 'uploads', key: 'fast-and-gone.flac' }),
+      invocation('run'),
+      { objects, log: { ...log, warn } },
+    );
+
+    expect(result).toEqual({ batchItemFailures: [] });
+    expect(opened).toBe(2);
+    expect(await verdictOn('fast-and-gone.flac')).toMatchObject({ state: 'done', verdict: 'clear' });
+    expect(warn).toHaveBeenCalledWith(expect.stringContaining('heard again'), expect.anything());
+  });
+});
+
 describe('an upload that holds nothing of the catalogue', () => {
   it('is clear, and nobody is asked to look', async () => {
     upload('clean.flac', music(40, RATE, 99));
@@ -213,7 +260,8 @@ describe('a run that ends early', () => {
     const body = objectCreated({ bucket: 'uploads', key: 'long.flac' });
     let embedded = 0;
     const embedder = {
-      model: model.model,
+      // Without doubts, nothing is heard twice.
+      model: { ...model.model, calibration: { ...model.model.calibration, doubt: 1 } },
       embed: (pcm: Float32Array) => {
         embedded++;
         return model.embed(pcm);

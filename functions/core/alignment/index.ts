@@ -29,6 +29,8 @@ export interface MatchedSpan extends Extent {
 /** Steps that can be left out, to see what each is worth. */
 export type Step = 'slopes' | 'sharpening' | 'extension' | 'chaining';
 export interface AlignOptions {
+  /** What is less sure is not reported; by default the calibrated threshold. */
+  least?: number;
   without?: readonly Step[];
 }
 
@@ -77,6 +79,7 @@ const SHORTEST_SECONDS = 1.5;
  * 3. Lines of one reference that explain the same stretch **compete**; what is steep because of cuts is taken apart into
  *    **pieces**; pieces that follow each other are **chained**.
  * 4. What is left becomes a span with a **probability**, and is reported from the calibrated threshold on.
+ *    What lies below it may become clear when it is heard at another speed (`other-speeds.ts`).
  *
  * @param stored the stored vectors of promising references; those left out cannot match
  */
@@ -86,7 +89,7 @@ export function align(
   stored: ReadonlyMap<string, QuantisedVectors>,
   grid: SegmentGrid,
   calibration: Calibration,
-  { without = [] }: AlignOptions = {},
+  { least = calibration.threshold, without = [] }: AlignOptions = {},
 ): MatchedSpan[] {
   const references = new Map([...stored].map(([id, vectors]) => [id, new StoredReference(id, vectors)]));
   const similarity = new Similarity(upload, [...references.values()], calibration);
@@ -108,7 +111,7 @@ export function align(
         grid,
       );
       const confidence = confidenceOf(features, calibration);
-      if (confidence < calibration.threshold || features.seconds < SHORTEST_SECONDS) return [];
+      if (confidence < least || features.seconds < SHORTEST_SECONDS) return [];
       return traces.map((trace) => ({
         referenceId: trace.reference.id,
         ...extentOf(trace, grid),

@@ -1,0 +1,77 @@
+import { type Calibration, confidenceOf } from '../../functions/core/confidence.ts';
+import type { Catalogue } from '../../functions/ports/catalogue.ts';
+import type { Embedder } from '../../functions/ports/embedder.ts';
+import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
+import { hearAgain } from '../../functions/scan/hear-again.ts';
+import { fromInt16, run } from '../accuracy/audio.ts';
+import type { Case, Collected } from './collect.ts';
+import type { Answer } from './evaluate.ts';
+import { judge } from './judge.ts';
+
+/** So many doubts per hour of music that is not in the catalogue: a quarter of all short uploads that match nothing. */
+const DOUBTS_PER_HOUR = 60;
+
+/** The confidence from which on it is worth hearing again. */
+export function doubtOf(answers: readonly Answer[], calibration: Calibration): number {
+  const whole = answers.filter(({ query }) => query.condition === 'whole');
+  const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
+  const descending = whole
+    .flatMap(({ found }) => [...new Set(found.map(({ span }) => span.features))])
+    .map((features) => confidenceOf(features, calibration))
+    .sort((a, b) => b - a);
+  return Number((descending[Math.round(DOUBTS_PER_HOUR * hours)] ?? 0).toPrecision(4));
+}
+
+/** The answers, with what a second hearing of what is in doubt adds to them: through the product's own code. */
+export async function heardAgain(
+  answers: readonly Answer[],
+  calibration: Calibration,
+  { stored, grid }: Collected,
+  embedder: Embedder,
+  say: (line: string) => void,
+): Promise<Answer[]> {
+  const calibrated: Embedder = {
+    model: { ...embedder.model, calibration },
+    embed: (pcm) => embedder.embed(pcm),
+  };
+  const twice: Answer[] = [];
+  let doubts = 0;
+  for (const [i, answer] of answers.entries()) {
+    const { query, held, found } = answer;
+    const spans = found
+      .map(({ span }) => ({ ...span, confidence: confidenceOf(span.features, calibration) }))
+      .filter(({ confidence }) => confidence >= calibration.doubt);
+    const index = held ? query.asked.positive! : query.asked.negative;
+    const again = await hearAgain(
+      spans,
+      stored,
+      query.seconds * 1000,
+      (use) => {
+        doubts++;
+        return use((fromMs, toMs, rate) => stretchOf(query.audio, fromMs / 1000, toMs / 1000, rate));
+      },
+      {
+        embedder: calibrated,
+        catalogue: { search: async (queries: Float32Array) => index.search(queries) } as unknown as Catalogue,
+        settings: DEFAULT_SCAN_SETTINGS,
+        log: console,
+      },
+    );
+    const added = again.map((span) => ({ span, judgement: judge(span, query, stored, grid.hopMs / 1000) }));
+    twice.push({ ...answer, found: [...found, ...added] });
+    if (i % 500 === 499) say(`${doubts} of ${i + 1} answers heard again`);
+  }
+  return twice;
+}
+
+/** A stretch of what was heard, in seconds of its own time. */
+async function stretchOf(
+  { path, speed }: Case['audio'],
+  from: number,
+  to: number,
+  rate: number,
+): Promise<Float32Array> {
+  const stretch = ['-ss', String(from * speed), '-t', String((to - from) * speed), '-i', path, '-vn'];
+  const pcm = ['-f', 's16le', '-ar', String(Math.round(rate / speed)), '-ac', '1', 'pipe:1'];
+  return fromInt16(await run('ffmpeg', ['-v', 'error', '-nostdin', ...stretch, ...pcm]));
+}

@@ -1,0 +1,145 @@
+import type { SegmentGrid } from '../segment-grid.ts';
+import { QUANTISED_ONE, type SegmentVectors } from '../segments.ts';
+import type { MatchedSpan } from './index.ts';
+import type { StoredReference } from './similarity.ts';
+
+// A model knows music that was sped up or slowed down by little. By more, it has an idea of what it might be, and is
+// not sure. Played back at the speed of the original, the same music is as clear as any; chance is no clearer than before.
+
+/** The speeds to try: none within the model's reach is further than 5 % from one of these or from 1. */
+export const OTHER_SPEEDS = [0.82, 0.905, 1.105, 1.22];
+/** What to try around the best of them, as factors. */
+export const FINER_SPEEDS = [0.975, 1.025];
+/** By how much the mean cosine has to rise: it varies by half as much from one hearing to the next. */
+export const LEAST_GAIN = 0.06;
+
+/** Doubts that are looked into: so many in any upload, and one more in so many minutes; the best first. */
+const FEW = 2;
+const MINUTES_PER_DOUBT = 3;
+const MOST = 30;
+
+/**
+ * The possible matches that are worth another hearing: those that are not sure, where nothing else is.
+ * @param threshold the confidence of a sure match
+ */
+export function doubtful(spans: readonly MatchedSpan[], threshold: number, uploadMs: number): MatchedSpan[] {
+  const sure = spans.filter(({ confidence }) => confidence >= threshold);
+  const most = Math.min(MOST, FEW + Math.floor(uploadMs / 60_000 / MINUTES_PER_DOUBT));
+  return spans
+    .filter((span) => span.confidence < threshold && !isCovered(span, sure))
+    .sort((a, b) => b.confidence - a.confidence)
+    .slice(0, most);
+}
+
+/** Whether others explain half of a span's stretch of the upload already. */
+export function isCovered(span: MatchedSpan, others: readonly MatchedSpan[]): boolean {
+  const covered = others.reduce(
+    (sum, { uploadStartMs, uploadEndMs }) =>
+      sum +
+      Math.max(0, Math.min(uploadEndMs, span.uploadEndMs) - Math.max(uploadStartMs, span.uploadStartMs)),
+    0,
+  );
+  return covered >= (span.uploadEndMs - span.uploadStartMs) / 2;
+}
+
+/**
+ * A stretch of the upload in memory, to be played at any speed. Its rate is so much above the model's that straight
+ * lines between samples are good enough.
+ */
+export class Stretch {
+  static readonly OVERSAMPLING = 3;
+  readonly fromMs: number;
+  readonly pcm: Float32Array;
+  readonly grid: SegmentGrid;
+
+  /** @param pcm mono, at `OVERSAMPLING` times the model's rate, beginning `fromMs` into the upload */
+  constructor(fromMs: number, pcm: Float32Array, grid: SegmentGrid) {
+    this.fromMs = fromMs;
+    this.pcm = pcm;
+    this.grid = grid;
+  }
+
+  get toMs(): number {
+    return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
+  }
+
+  holds(fromMs: number, toMs: number): boolean {
+    return this.fromMs <= fromMs && this.toMs >= toMs - this.grid.hopMs;
+  }
+
+  /**
+   * What is heard from `fromMs` to `toMs` when an upload that plays `speed` times as fast as the original is slowed down to it.
+   * @returns mono PCM at the model's rate, whole segments only; one second of it is `1 / speed` seconds of the upload
+   */
+  played(speed: number, fromMs: number, toMs: number): Float32Array {
+    const { grid, pcm } = this;
+    const perMs = (grid.sampleRate * Stretch.OVERSAMPLING) / 1000;
+    const start = Math.max(0, (fromMs - this.fromMs) * perMs);
+    const end = Math.min(pcm.length - 1, (toMs - this.fromMs) * perMs);
+    const stride = Stretch.OVERSAMPLING / speed;
+    const samples = grid.samplesFor(grid.segmentsIn(Math.max(0, Math.floor((end - start) / stride))));
+    const played = new Float32Array(samples);
+    for (let n = 0; n < samples; n++) {
+      const at = start + n * stride;
+      const before = Math.floor(at);
+      played[n] = pcm[before]! + (at - before) * (pcm[before + 1]! - pcm[before]!);
+    }
+    return played;
+  }
+}
+
+/** What of a span is heard at each of the speeds: its middle, of this length if the upload has it. */
+const EXCERPT_MS = 8_000;
+
+export interface Excerpt {
+  fromMs: number;
+  toMs: number;
+  /** The segment of the reference that the first segment of the excerpt is, if the speed is right. */
+  firstSegment: number;
+}
+
+/** The middle of a span, begun such that its segments fall onto those of the reference when it is played at `speed`. */
+export function excerptOf(span: MatchedSpan, speed: number, grid: SegmentGrid, stretch: Stretch): Excerpt {
+  const middleMs = (span.uploadStartMs + span.uploadEndMs) / 2;
+  const referenceMs = (span.referenceStartMs + span.referenceEndMs) / 2;
+  const earliestMs = Math.max(stretch.fromMs, middleMs - EXCERPT_MS / 2);
+  const toMs = Math.min(stretch.toMs, middleMs + EXCERPT_MS / 2);
+  const firstSegment = Math.ceil((referenceMs - (middleMs - earliestMs) * speed) / grid.hopMs);
+  const fromMs = middleMs - (referenceMs - firstSegment * grid.hopMs) / speed;
+  return { fromMs, toMs, firstSegment };
+}
+
+/** Segments that must be comparable for a likeness to mean anything. */
+const LEAST_SEGMENTS = 3;
+
+/** Mean cosine of an excerpt and the reference from `firstSegment` on, or one segment beside it; -1 if there is too little. */
+export function likeness(
+  { segments, vectors }: SegmentVectors,
+  reference: StoredReference,
+  firstSegment: number,
+): number {
+  const dimension = segments.length === 0 ? 0 : vectors.length / segments.length;
+  const beside = [-1, 0, 1].map((shift) => {
+    let [sum, count] = [0, 0];
+    segments.forEach((segment, row) => {
+      const stored = reference.row(firstSegment + segment + shift);
+      if (stored < 0) return;
+      for (let d = 0; d < dimension; d++) {
+        sum += vectors[row * dimension + d]! * reference.vectors[stored * dimension + d]!;
+      }
+      count++;
+    });
+    return count < LEAST_SEGMENTS ? -1 : sum / QUANTISED_ONE / count;
+  });
+  return Math.max(...beside);
+}
+
+/** A span that was found in `fromMs...` of the upload, played at `speed`, as a span of the upload itself. */
+export function asUploaded(span: MatchedSpan, speed: number, fromMs: number): MatchedSpan {
+  return {
+    ...span,
+    uploadStartMs: fromMs + span.uploadStartMs / speed,
+    uploadEndMs: fromMs + span.uploadEndMs / speed,
+    speed: span.speed * speed,
+  };
+}
