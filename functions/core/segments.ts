@@ -55,3 +55,17 @@ export function hitColumns(rows: readonly (readonly Hit[])[]): HitColumns {
     referenceIds: [...numbers.keys()],
   };
 }
+
+/** The hits of each row, best first: the other way round. */
+export function hitRows({ starts, reference, segment, similarity, referenceIds }: HitColumns): Hit[][] {
+  return Array.from(starts.subarray(1), (end, row) =>
+    Array.from({ length: end - starts[row]! }, (_, i) => {
+      const at = starts[row]! + i;
+      return {
+        referenceId: referenceIds[reference[at]!]!,
+        segment: segment[at]!,
+        similarity: similarity[at]!,
+      };
+    }),
+  );
+}

@@ -16,6 +16,8 @@ export interface ScanSettings {
   concurrentWindows: number;
   /** Neighbours asked for per segment (k). The alignment is calibrated with this many. */
   neighbours: number;
+  /** Every so many-th segment is asked first, and others only where that leaves doubt; 1 asks for all of them. */
+  stride: number;
   /** How long a claim on a scan lasts without news, ms: above the longest time one run may take. */
   claimMs: number;
   /** A run hands over to the next one when less than this is left of its time, ms. */
@@ -26,6 +28,7 @@ export const DEFAULT_SCAN_SETTINGS: ScanSettings = {
   windowSegments: 120,
   concurrentWindows: 2,
   neighbours: 20,
+  stride: 1,
   claimMs: 15 * 60_000,
   reserveMs: 20_000,
 };

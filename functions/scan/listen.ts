@@ -1,3 +1,4 @@
+import { coarseToFine } from '../core/alignment/coarse-to-fine.ts';
 import type { ObjectVersion } from '../core/scan.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
 import { embedWindow } from '../steps/embed-window.ts';
@@ -84,10 +85,23 @@ export async function heardSoFar(scanId: string, deps: ScanDependencies): Promis
   return { ...joined, durationMs, truncated: true };
 }
 
-async function searchWindow(window: PcmWindow, deps: ScanDependencies): Promise<HeardWindow> {
-  const { segments, vectors } = await embedWindow(window, deps.embedder);
-  const hits = segments.length === 0 ? [] : await deps.catalogue.search(vectors, deps.settings.neighbours);
+async function searchWindow(
+  window: PcmWindow,
+  { embedder, catalogue, settings }: ScanDependencies,
+): Promise<HeardWindow> {
+  const { segments, vectors } = await embedWindow(window, embedder);
+  const hits = await coarseToFine(segments, new SegmentGrid(embedder.model), settings.stride, (rows) =>
+    catalogue.search(rowsOf(vectors, rows, embedder.model.dimension), settings.neighbours),
+  );
   return { segments, vectors, hits, undecodable: window.undecodable };
+}
+
+function rowsOf(vectors: Float32Array, rows: readonly number[], dimension: number): Float32Array {
+  const chosen = new Float32Array(rows.length * dimension);
+  rows.forEach((row, i) => {
+    chosen.set(vectors.subarray(row * dimension, (row + 1) * dimension), i * dimension);
+  });
+  return chosen;
 }
 
 /** The windows that are stored, encoded, and the end of the upload if it was heard through. */

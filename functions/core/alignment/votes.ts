@@ -10,7 +10,9 @@ export interface Proposal {
   /** The upload rows of the block, `[fromRow, toRow)`. */
   fromRow: number;
   toRow: number;
-  /** Weight of the hits on the line, per square root of the asked rows: comparable between long and short blocks. */
+  /** What the hits on the line have above the background, summed. */
+  weight: number;
+  /** The same per square root of the asked rows: comparable between long and short blocks. */
   votes: number;
 }
 
@@ -129,6 +131,7 @@ function linesOfBlock(
       line: { upload: middle, position, slope },
       fromRow,
       toRow,
+      weight: votes,
       votes: votes / asked,
     }));
 }
