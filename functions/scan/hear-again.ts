@@ -92,19 +92,18 @@ async function speedOf(
   embedder: Embedder,
 ): Promise<number | undefined> {
   const grid = new SegmentGrid(embedder.model);
-  let best = { speed: 1, likeness: span.features.cosine + LEAST_GAIN };
-  const tryAll = async (speeds: readonly number[]) => {
-    for (const speed of speeds) {
+  const mostAlike = async (speeds: readonly number[]) => {
+    const found = speeds.map(async (speed) => {
       const { fromMs, toMs, firstSegment } = excerptOf(span, speed, grid, stretch);
       const heard = await embed(stretch.played(speed, fromMs, toMs), embedder);
-      const found = { speed, likeness: likeness(heard, reference, firstSegment) };
-      if (found.likeness > best.likeness) best = found;
-    }
+      return { speed, likeness: likeness(heard, reference, firstSegment) };
+    });
+    return (await Promise.all(found)).reduce((a, b) => (b.likeness > a.likeness ? b : a));
   };
-  await tryAll(OTHER_SPEEDS);
-  if (best.speed === 1) return undefined;
-  await tryAll(FINER_SPEEDS.map((factor) => factor * best.speed));
-  return best.speed;
+  const coarse = await mostAlike(OTHER_SPEEDS);
+  if (coarse.likeness < span.features.cosine + LEAST_GAIN) return undefined;
+  const finer = await mostAlike(FINER_SPEEDS.map((factor) => factor * coarse.speed));
+  return finer.likeness > coarse.likeness ? finer.speed : coarse.speed;
 }
 
 /** The ordinary way from sound to matches, for a stretch that is played at another speed. */
