@@ -6,15 +6,16 @@ import {
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { SqsQueueUpkeep } from '../../functions/adapters/aws/queue-upkeep.ts';
-import { ElasticMq } from './servers/elasticmq.ts';
+import { startElasticMq } from './servers/elasticmq.ts';
+import type { LocalServer } from './servers/local-server.ts';
 import { receiveAll, unique } from './support/aws.ts';
 
 // Of the two servers one moves dead letters by a task, as SQS does, and the other one refuses to.
 
 describe('dead letters', () => {
-  let elasticMq: ElasticMq;
+  let elasticMq: LocalServer;
   beforeAll(async () => {
-    elasticMq = await ElasticMq.start();
+    elasticMq = await startElasticMq();
   }, 240_000);
   afterAll(() => elasticMq.dispose());
 

@@ -1,5 +1,5 @@
 import type { TestProject } from 'vitest/node';
-import { Ministack } from './ministack.ts';
+import { startMinistack } from './ministack.ts';
 import { OpenSearchServer } from './opensearch.ts';
 
 declare module 'vitest' {
@@ -11,7 +11,7 @@ declare module 'vitest' {
 
 /** Both servers run as long as the test run does. A server that cannot start fails the run: nothing is skipped. */
 export default async function startServers(project: TestProject): Promise<() => Promise<void>> {
-  const started = await Promise.allSettled([OpenSearchServer.start(), Ministack.start()]);
+  const started = await Promise.allSettled([OpenSearchServer.start(), startMinistack()]);
   const stop = async () => {
     for (const server of started) if (server.status === 'fulfilled') await server.value.dispose();
   };
