@@ -16,7 +16,7 @@ import {
   finishedScan,
 } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
-import { FaultyProxy } from './support/faulty-proxy.ts';
+import { busyUntil, FaultyProxy, REFUSED_ITEM } from './support/faulty-proxy.ts';
 import { delivery, dependenciesOf, invocation } from './support/in-process.ts';
 import { encodeAudio, joined, music } from './support/music.ts';
 
@@ -114,13 +114,7 @@ describe('OpenSearch', () => {
       maxReceives: 10,
     });
     const until = Date.now() + 60_000;
-    openSearch.fault = () =>
-      Date.now() < until
-        ? {
-            status: 429,
-            body: '{"error":{"type":"rejected_execution_exception","reason":"busy"},"status":429}',
-          }
-        : undefined;
+    openSearch.fault = busyUntil(until);
 
     await putObject(clients, deployment.uploads, 'upload.flac', UPLOAD);
     await finishedScan(deployment, 'upload.flac', 180_000);
@@ -141,10 +135,7 @@ describe('OpenSearch', () => {
       if (!path.includes('_bulk') || ++bulks > 1) return undefined;
       const lines = body.trim().split('\n');
       const answer = JSON.parse((await forward(`${lines.slice(0, 20).join('\n')}\n`)).body);
-      const refused = {
-        index: { status: 429, error: { type: 'rejected_execution_exception', reason: 'full' } },
-      };
-      const items = [...answer.items, ...Array(lines.length / 2 - 10).fill(refused)];
+      const items = [...answer.items, ...Array(lines.length / 2 - 10).fill(REFUSED_ITEM)];
       return { status: 200, body: JSON.stringify({ ...answer, errors: true, items }) };
     };
 

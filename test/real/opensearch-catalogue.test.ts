@@ -6,7 +6,7 @@ import {
   type OpenSearchCatalogueSettings,
 } from '../../functions/adapters/aws/opensearch-catalogue.ts';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
-import { FaultyProxy } from './support/faulty-proxy.ts';
+import { busyUntil, FaultyProxy, REFUSED_ITEM } from './support/faulty-proxy.ts';
 
 const DIMENSION = 32;
 /** Enough for any machine: only a test that would fail anyway comes to its end. */
@@ -167,14 +167,7 @@ describe('OpenSearchCatalogue', () => {
 
   it('outlasts a time of 429s', async () => {
     const catalogue = await catalogueAt(proxy.url);
-    const until = Date.now() + 1000;
-    proxy.fault = () =>
-      Date.now() < until
-        ? {
-            status: 429,
-            body: '{"error":{"type":"circuit_breaking_exception","reason":"too busy"},"status":429}',
-          }
-        : undefined;
+    proxy.fault = busyUntil(Date.now() + 1000);
 
     await catalogue.add('song', { segments: numbered(3), vectors: unitVectors(3) });
     const [hits] = await catalogue.search(unitVectors(1), 1);
@@ -184,9 +177,11 @@ describe('OpenSearchCatalogue', () => {
 
   it('gives up on 429s when the budget is spent, and finds nothing rather than half', async () => {
     const catalogue = await catalogueAt(proxy.url, { retry: { budgetMs: 300, baseMs: 10, capMs: 50 } });
-    proxy.fault = () => ({ status: 429, body: '{"error":{"type":"busy","reason":"too busy"},"status":429}' });
+    proxy.fault = busyUntil(Number.POSITIVE_INFINITY);
 
-    await expect(catalogue.search(unitVectors(1), 1)).rejects.toThrow(/429 busy: too busy/);
+    await expect(catalogue.search(unitVectors(1), 1)).rejects.toThrow(
+      /429 rejected_execution_exception: too busy/,
+    );
   });
 
   it.each([
@@ -222,13 +217,8 @@ describe('OpenSearchCatalogue', () => {
       if (items.length > 1) return undefined;
       // The third item never reaches the server.
       const answer = JSON.parse((await forward(`${lines.toSpliced(4, 2).join('\n')}\n`)).body);
-      const refused = {
-        index: { status: 429, error: { type: 'rejected_execution_exception', reason: 'full' } },
-      };
-      return {
-        status: 200,
-        body: JSON.stringify({ errors: true, items: answer.items.toSpliced(2, 0, refused) }),
-      };
+      const spoiled = answer.items.toSpliced(2, 0, REFUSED_ITEM);
+      return { status: 200, body: JSON.stringify({ errors: true, items: spoiled }) };
     };
 
     await catalogue.add('song', { segments: numbered(6), vectors: unitVectors(6) });

@@ -23,6 +23,22 @@ export interface ProxiedRequest {
 export type Fault = (request: ProxiedRequest) => MaybePromise<Answer | 'hang up' | 'silence' | undefined>;
 type MaybePromise<T> = T | Promise<T>;
 
+/** The server is too busy for anything, until a time (milliseconds of `Date.now()`). */
+export const busyUntil =
+  (time: number): Fault =>
+  () =>
+    Date.now() < time
+      ? {
+          status: 429,
+          body: '{"error":{"type":"rejected_execution_exception","reason":"too busy"},"status":429}',
+        }
+      : undefined;
+
+/** What a bulk answers of an item for which the server was too busy. */
+export const REFUSED_ITEM = {
+  index: { status: 429, error: { type: 'rejected_execution_exception', reason: 'full' } },
+};
+
 /** Stands before a real server and spoils some of its answers. */
 export class FaultyProxy {
   readonly url: string;
