@@ -1,9 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Step } from '../functions/core/alignment/index.ts';
 import { Calibration } from '../functions/core/confidence.ts';
 import { readManifest } from '../functions/embed/model-folder.ts';
 import { OnnxModel } from '../functions/embed/onnx-model.ts';
+import { ablationTable, STEPS } from './calibrate/ablations.ts';
+import { doubtOf, heardAgain } from './calibrate/again.ts';
 import { collect } from './calibrate/collect.ts';
 import { acceptanceOf, answer, chanceOf, evidenceOf, report, thresholdOf } from './calibrate/evaluate.ts';
 
@@ -35,20 +38,28 @@ console.log(`${data.cases.length} queries, ${data.stored.size} references`);
 
 const calibration = Calibration.parse({ chance: chanceOf(data) });
 calibration.evidence = evidenceOf(data, calibration);
-const answers = answer(data, calibration);
-calibration.acceptance = acceptanceOf(answers, calibration, ALARMS);
+const once = answer(data, calibration);
+calibration.acceptance = acceptanceOf(once, calibration, ALARMS);
+calibration.threshold = thresholdOf(once, calibration, ALARMS);
+calibration.doubt = doubtOf(once, calibration);
+const answers = await heardAgain(once, calibration, data, embedder, say);
 calibration.threshold = thresholdOf(answers, calibration, ALARMS);
 console.log(JSON.stringify(calibration, undefined, 1));
 report(answers, calibration, console.log);
 
 if (options.ablations) {
-  for (const step of ['slopes', 'sharpening', 'extension', 'chaining'] as const) {
+  const ablations = [
+    { name: 'all steps', answers, calibration },
+    { name: 'without hearing doubts again', answers: once, calibration },
+  ];
+  for (const step of Object.keys(STEPS) as Step[]) {
     const poorer = answer(data, calibration, { without: [step] });
     const refitted = { ...calibration, acceptance: acceptanceOf(poorer, calibration, ALARMS) };
     refitted.threshold = thresholdOf(poorer, refitted, ALARMS);
-    console.log(`\nwithout ${step}:`);
-    report(poorer, refitted, console.log);
+    ablations.push({ name: `that, and without ${STEPS[step]}`, answers: poorer, calibration: refitted });
+    say(`tried without ${STEPS[step]}`);
   }
+  console.log(`\n${ablationTable(ablations)}`);
 }
 
 if (options.write) {
