@@ -65,6 +65,7 @@ export async function collect(
   perCondition: number,
   negatives: number,
   say: (line: string) => void,
+  stride = DEFAULT_SCAN_SETTINGS.stride,
 ): Promise<Collected> {
   const { model } = embedder;
   const grid = new SegmentGrid(model);
@@ -110,8 +111,8 @@ export async function collect(
         audio: { path: query.path, speed: 1 },
         asked: { ...(home && { positive: home.index }), negative: away.index },
         ...(query.track && { track: query.track.id }),
-        ...(home && { positive: await asScanned(await searched(home.index), grid) }),
-        negative: await asScanned(await searched(away.index), grid),
+        ...(home && { positive: await asScanned(await searched(home.index), grid, stride) }),
+        negative: await asScanned(await searched(away.index), grid, stride),
       });
     }
   };
@@ -150,6 +151,7 @@ export async function collect(
               hits: hitColumns(other.index.search(restored(heard.vectors))),
             })),
             grid,
+            stride,
           ),
         });
       }
@@ -160,8 +162,12 @@ export async function collect(
 }
 
 /** Leaves out the hits that a scan would not have asked for, window by window. */
-async function asScanned(heard: UploadSegments, grid: SegmentGrid): Promise<UploadSegments> {
-  const { stride, windowSegments } = DEFAULT_SCAN_SETTINGS;
+export async function asScanned(
+  heard: UploadSegments,
+  grid: SegmentGrid,
+  stride: number,
+): Promise<UploadSegments> {
+  const { windowSegments } = DEFAULT_SCAN_SETTINGS;
   const { segments } = heard;
   const all = hitRows(heard.hits);
   const windowOf = (row: number) => Math.floor(segments[row]! / windowSegments);

@@ -18,6 +18,8 @@ export interface ScanSettings {
   neighbours: number;
   /** Every so many-th segment is asked first, and others only where that leaves doubt; 1 asks for all of them. */
   stride: number;
+  /** ... and all are asked where the catalogue is smaller than this, in segments: that costs nothing, and saves surprises. */
+  strideFrom: number;
   /** How long a claim on a scan lasts without news, ms: above the longest time one run may take. */
   claimMs: number;
   /** A run hands over to the next one when less than this is left of its time, ms. */
@@ -28,7 +30,8 @@ export const DEFAULT_SCAN_SETTINGS: ScanSettings = {
   windowSegments: 120,
   concurrentWindows: 2,
   neighbours: 20,
-  stride: 1,
+  stride: 5,
+  strideFrom: 20_000,
   claimMs: 15 * 60_000,
   reserveMs: 20_000,
 };

@@ -42,6 +42,7 @@ export async function listen(
 
   if (!stored.end) {
     const startWindow = firstMissing(stored.windows);
+    const stride = await strideIn(deps);
     stored.end = await objects.withFile(upload, async (path) => {
       const audio = await decoder.open(path, {
         sampleRate: grid.sampleRate,
@@ -54,7 +55,7 @@ export async function listen(
         settings.concurrentWindows,
         async (window) => {
           if (stored.windows.has(window.index)) return;
-          const data = encodeWindow(await searchWindow(window, deps));
+          const data = encodeWindow(await searchWindow(window, stride, deps));
           await scans.putWindow(scanId, window.index, data);
           stored.windows.set(window.index, data);
           run.onProgress?.({
@@ -85,12 +86,19 @@ export async function heardSoFar(scanId: string, deps: ScanDependencies): Promis
   return { ...joined, durationMs, truncated: true };
 }
 
+/** Among few recordings, chance gives each of them many hits, and a few rows do not tell it from a match. */
+async function strideIn({ catalogue, settings }: ScanDependencies): Promise<number> {
+  const { segments } = await catalogue.stats();
+  return segments < settings.strideFrom ? 1 : settings.stride;
+}
+
 async function searchWindow(
   window: PcmWindow,
+  stride: number,
   { embedder, catalogue, settings }: ScanDependencies,
 ): Promise<HeardWindow> {
   const { segments, vectors } = await embedWindow(window, embedder);
-  const hits = await coarseToFine(segments, new SegmentGrid(embedder.model), settings.stride, (rows) =>
+  const hits = await coarseToFine(segments, new SegmentGrid(embedder.model), stride, (rows) =>
     catalogue.search(rowsOf(vectors, rows, embedder.model.dimension), settings.neighbours),
   );
   return { segments, vectors, hits, undecodable: window.undecodable };

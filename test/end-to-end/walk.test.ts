@@ -6,10 +6,15 @@ import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
+import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../functions/ports/clock.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
-import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
+import {
+  DEFAULT_SCAN_SETTINGS,
+  type ScanDependencies,
+  type ScanSettings,
+} from '../../functions/scan/dependencies.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
@@ -431,5 +436,32 @@ describe('a model folder', () => {
     writeFileSync(join(missing, 'model.json'), '{"id": 1}');
     await expect(OnnxModel.load(missing)).rejects.toThrow(/is not a model manifest/);
     await expect(OnnxModel.load(folder.file('nowhere'))).rejects.toThrow(/nowhere/);
+  });
+});
+
+describe('of an upload that clearly is in the catalogue', () => {
+  const segments = () => new SegmentGrid(model.model).segmentsIn(song.length);
+  const asked = async (name: string, settings: Partial<ScanSettings>) => {
+    upload(name, song);
+    const search = vi.spyOn(deps.catalogue, 'search');
+    await scan(objectCreated({ bucket: 'uploads', key: name }), invocation('run'), {
+      settings: { ...DEFAULT_SCAN_SETTINGS, ...settings },
+    });
+    const rows = search.mock.calls.map(([queries]) => queries.length / model.model.dimension);
+    search.mockRestore();
+    return rows;
+  };
+
+  it('less than a third is asked, and all of it is found', async () => {
+    const [rows, ...more] = await asked('sparing.flac', { strideFrom: 0 });
+
+    expect(more).toEqual([]);
+    expect(rows).toBeLessThan(segments() / 3);
+    const { detections } = await verdictOn('sparing.flac');
+    expect(detections[0]!.coverage.upload).toBeGreaterThan(0.95);
+  });
+
+  it('everything is asked while the catalogue is small', async () => {
+    expect(await asked('small-catalogue.flac', {})).toEqual([segments()]);
   });
 });

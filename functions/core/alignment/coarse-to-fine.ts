@@ -1,7 +1,7 @@
 import type { SegmentGrid } from '../segment-grid.ts';
 import { type Hit, hitColumns } from '../segments.ts';
 import { positionAt } from './line.ts';
-import { proposeLines, SCALES } from './votes.ts';
+import { type Proposal, proposeLines, SCALES } from './votes.ts';
 
 // Neighbouring segments overlap by more than three quarters, so their hits say much the same; and a line that some of them
 // propose is traced through the vectors of all of them. So the catalogue is asked for some first, and for those between
@@ -60,22 +60,31 @@ const coarseRows: Choose = (segments, grid, stride) => {
     : rows.filter((row) => segments[row]! % stride === 0 || segments[row - 1] !== segments[row]! - 1);
 };
 
-/** The rows around hits that lie on a faint line, unless the line's reference is clear elsewhere in the window. */
+/** The rows around hits on the strongest line of a block, if that is faint, and its reference clear nowhere in the window. */
 const fineRows: Choose = (segments, grid, stride, hits) => {
   if (hits.every((row) => row.length > 0)) return [];
   const lines = proposeLines({ segments, hits: hitColumns(hits) }, grid, SCALES.slice(0, 1));
   const clear = new Set(lines.filter(({ weight }) => weight >= CLEAR).map(({ referenceId }) => referenceId));
   const near = new Set<number>();
-  for (const { referenceId, line, fromRow, toRow, weight } of lines) {
+  for (const { referenceId, line, fromRow, toRow, weight } of strongestOfEachBlock(lines)) {
     if (weight < FAINT || clear.has(referenceId)) continue;
     for (let row = fromRow; row < toRow; row++) {
-      const position = positionAt(line, segments[row]!);
+      const segment = segments[row]!;
+      const position = positionAt(line, segment);
       const isOn = (hit: Hit) =>
         hit.referenceId === referenceId && Math.abs(hit.segment - position) <= ON_THE_LINE;
       if (!hits[row]!.some(isOn)) continue;
-      for (let segment = segments[row]! - stride; segment <= segments[row]! + stride; segment++)
-        near.add(segment);
+      for (let beside = segment - stride; beside <= segment + stride; beside++) near.add(beside);
     }
   }
   return [...segments.keys()].filter((row) => hits[row]!.length === 0 && near.has(segments[row]!));
 };
+
+function strongestOfEachBlock(lines: readonly Proposal[]): Iterable<Proposal> {
+  const strongest = new Map<string, Proposal>();
+  for (const line of lines) {
+    const block = `${line.fromRow}-${line.toRow}`;
+    if (line.weight > (strongest.get(block)?.weight ?? 0)) strongest.set(block, line);
+  }
+  return strongest.values();
+}
