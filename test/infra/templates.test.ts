@@ -114,6 +114,20 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     expect(readdirSync(join(context, 'functions')).sort()).toEqual(['core', 'embed', 'ports']);
   });
 
+  it('grants each function a whole core, and twice the memory that it was measured to need', () => {
+    // functions/constants.ts says by what these were measured.
+    const neededMb = { scan: 453, backfill: 453, register: 369, embed: 414 };
+    const granted = stage.ofType('AWS::Lambda::Function').map(({ Properties }) => ({
+      name: String(Properties['FunctionName']).split('-').at(-1) as keyof typeof neededMb,
+      memoryMb: Properties['MemorySize'],
+    }));
+
+    expect(granted.map(({ name }) => name).sort()).toEqual(Object.keys(neededMb).sort());
+    for (const { name, memoryMb } of granted) {
+      expect(memoryMb, name).toBeGreaterThanOrEqual(Math.max(1769, 2 * neededMb[name]));
+    }
+  });
+
   it('lets embed do nothing but write its log', () => {
     const actions = stage
       .ofType('AWS::IAM::Policy')
