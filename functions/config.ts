@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { RefrainError } from './core/errors.ts';
+import { DEFAULT_SCAN_SETTINGS } from './scan/dependencies.ts';
 
 /** The function was deployed without something that it needs. */
 export class ConfigError extends RefrainError {}
@@ -43,6 +44,8 @@ export const ScanEnvironment = Common.extend({
   REFRAIN_CASES_TABLE: name,
   REFRAIN_EVIDENCE_BUCKET: name,
   REFRAIN_REVIEW_QUEUE_URL: z.url(),
+  /** Every so many-th segment of an upload is asked first; 1 asks for all of them. */
+  REFRAIN_SCAN_STRIDE: z.coerce.number().int().positive().default(DEFAULT_SCAN_SETTINGS.stride),
 });
 
 export type CommonEnvironment = z.infer<typeof Common>;

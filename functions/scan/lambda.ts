@@ -22,5 +22,6 @@ const deps = {
 
 export const handler = lambdaHandler((event: SQSEvent, context: Context) => {
   const claimMs = context.getRemainingTimeInMillis() + CLAIM_SLACK_MS;
-  return createScanHandler({ ...deps, settings: { ...DEFAULT_SCAN_SETTINGS, claimMs } })(event, context);
+  const settings = { ...DEFAULT_SCAN_SETTINGS, stride: environment.REFRAIN_SCAN_STRIDE, claimMs };
+  return createScanHandler({ ...deps, settings })(event, context);
 });

@@ -27,9 +27,13 @@ describe('readEnvironment', () => {
   });
 
   it('reads numbers', () => {
-    const environment = readEnvironment(ScanEnvironment, { ...complete, REFRAIN_OPENSEARCH_SHARDS: '12' });
+    const environment = readEnvironment(ScanEnvironment, {
+      ...complete,
+      REFRAIN_OPENSEARCH_SHARDS: '12',
+      REFRAIN_SCAN_STRIDE: '3',
+    });
 
-    expect(environment.REFRAIN_OPENSEARCH_SHARDS).toBe(12);
+    expect(environment).toMatchObject({ REFRAIN_OPENSEARCH_SHARDS: 12, REFRAIN_SCAN_STRIDE: 3 });
   });
 
   it('names every fault at once', () => {
