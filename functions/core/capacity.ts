@@ -50,8 +50,8 @@ export const Assumptions = z.object({
   processorsForSearch: z.number().min(0.05).max(1).default(0.5),
   /** Disk for each byte of index: merges, and what the service keeps free. */
   diskHeadroom: z.number().min(1).default(1.45),
-  /** Queries asked for each segment of an upload. */
-  queriesPerSegment: z.number().positive().max(1).default(1),
+  /** Queries asked for each segment of an upload: other music with an excerpt every minute (`bench/calibrate/coarse.ts`). */
+  queriesPerSegment: z.number().positive().max(1).default(0.28),
   /** Times real time, on one Lambda core. */
   scanSpeed: z.number().positive().default(150),
   embedSpeed: z.number().positive().default(500),
