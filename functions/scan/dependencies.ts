@@ -18,7 +18,7 @@ export interface ScanSettings {
   neighbours: number;
   /** Every so many-th segment is asked first, and others only where that leaves doubt; 1 asks for all of them. */
   stride: number;
-  /** ... and all are asked where the catalogue is smaller than this, in segments: that costs nothing, and saves surprises. */
+  /** All are asked where the catalogue has fewer segments than this: it costs little there, and loses matches otherwise. */
   strideFrom: number;
   /** How long a claim on a scan lasts without news, ms: above the longest time one run may take. */
   claimMs: number;
@@ -31,7 +31,7 @@ export const DEFAULT_SCAN_SETTINGS: ScanSettings = {
   concurrentWindows: 2,
   neighbours: 20,
   stride: 5,
-  strideFrom: 20_000,
+  strideFrom: 50_000,
   claimMs: 15 * 60_000,
   reserveMs: 20_000,
 };

@@ -9,7 +9,10 @@ import { type Proposal, proposeLines, SCALES } from './votes.ts';
 
 /** Stretches up to this long are asked for at once: a short excerpt has no segment to spare, and costs little. */
 const SHORT_MS = 10_000;
-/** Hits on a line that are together this far above the background, in cosines, may be more than chance... */
+/**
+ * Hits on a line that are together this far above the background, in cosines, may be more than chance: one block in twenty
+ * of other music gets there, with one segment in five asked (`bench/calibrate/coarse.ts`)...
+ */
 const FAINT = 0.3;
 /** ... and these are enough: the line will be found, and traced through what was not asked. */
 const CLEAR = 0.8;
