@@ -270,6 +270,8 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
   async #stateOf(catalogue: OpenSearchCatalogue): Promise<IndexState | undefined> {
     const index = await this.#indexBehind(catalogue);
     if (index === undefined) return undefined;
+    // First, because it says what is wrong with an index that has lost a shard.
+    const counts = await catalogue.stats();
     const { body } = await this.#call(() => this.#client.indices.stats({ index, metric: ['store'] }));
     const { _all } = body as unknown as StoreStats;
     const { shards, wanted } = await this.#graphsOf(index);
@@ -278,7 +280,7 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     return {
       index,
       bytes: _all.total.store.size_in_bytes,
-      ...(await catalogue.stats()),
+      ...counts,
       graphs: shards.flat().length,
       unmerged: small / Math.max(1, segmentsIn(shards.flat())),
       merging: await this.#isMerging(index),
