@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { fitLine, type Line, type Point, positionAt } from '../../functions/core/alignment/line.ts';
-import { randomness } from '../support/synthetic-music.ts';
+import { Similarity, StoredReference } from '../../functions/core/alignment/similarity.ts';
+import { traceLine } from '../../functions/core/alignment/trace.ts';
+import { Calibration } from '../../functions/core/confidence.ts';
+import { quantise } from '../../functions/core/segments.ts';
+import { compose, embed, randomness } from '../support/synthetic-music.ts';
 
 const random = randomness(3);
 const GUESS: Line = { upload: 10, position: 110.4, slope: 1.02 };
@@ -48,5 +52,19 @@ describe('fitLine', () => {
     const line = fitLine(points, { upload: 0, position: 100, slope: 1.5 });
 
     expect(line.slope).toBe(1.5);
+  });
+});
+
+describe('traceLine', () => {
+  it('comes to nothing where nothing of the reference is stored', () => {
+    const song = embed(compose(20, random));
+    const quantised = { ...song, vectors: quantise(song.vectors) };
+    const reference = new StoredReference('song', quantised);
+    const similarity = new Similarity(quantised, [reference], Calibration.parse({}));
+    const trace = (position: number) =>
+      traceLine({ upload: 5, position, slope: 1 }, 5, song.segments, reference, similarity);
+
+    expect(trace(5)?.steps.length).toBeGreaterThan(5);
+    expect(trace(1000)).toBeUndefined();
   });
 });

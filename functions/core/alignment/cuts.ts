@@ -69,7 +69,7 @@ function pieceAt(
   const line = { upload, position: upload + offset, slope: 1 };
   const range = { fromRow: rows[0]!.row, toRow: rows.at(-1)!.row + 1 };
   const trace = traceLine(line, row, segments, reference, similarity, range);
-  return pointsOf(trace).length > 0 ? [trace] : [];
+  return trace && pointsOf(trace).length > 0 ? [trace] : [];
 }
 
 /** What an upload row says for lying `offset` segments further on in the reference, nats. */

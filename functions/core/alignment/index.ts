@@ -143,6 +143,7 @@ function traceAll(
     if (sharp.seed < 0) continue;
     const range = without.includes('extension') ? { fromRow, toRow } : undefined;
     const trace = traceLine(sharp.line, sharp.seed, segments, reference, similarity, range);
+    if (!trace) continue;
     traces.push(trace);
     places.add(trace);
   }
