@@ -9,6 +9,7 @@ import { SegmentGrid } from '../functions/core/segment-grid.ts';
 import type { Hit } from '../functions/core/segments.ts';
 import type { PcmBlock } from '../functions/ports/decoder.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../functions/scan/dependencies.ts';
+import { hitsOf, strideIn } from '../functions/scan/listen.ts';
 import { matchHeard } from '../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
 import { embedWindow } from '../functions/steps/embed-window.ts';
@@ -18,7 +19,7 @@ import { Runtime } from '../local/runtime.ts';
 import { BENCH_CACHE, hashOf } from './accuracy/audio.ts';
 import { CONDITIONS } from './accuracy/conditions.ts';
 import { type CatalogueEntry, RefrainEngine, registered } from './accuracy/engine.ts';
-import { type Latency, latencyOf } from './accuracy/latency.ts';
+import { type LatencySummary, latenciesOf } from './accuracy/latency.ts';
 import { catalogueOf, counter } from './accuracy/queries.ts';
 import { drawRecipes, render } from './accuracy/render.ts';
 import { protocolOf, type Track, tracksIn, tracksOf } from './accuracy/split.ts';
@@ -105,10 +106,9 @@ async function everything(): Promise<void> {
     );
   }
 
-  const latency = await aside<{ median: number; p95: number; parts: Latency }>('latency', []);
-  const { parts } = latency;
+  const latency = await aside<LatencySummary>('latency', []);
   tell(
-    `- A 10 s query against ${facts.hours.toFixed(1)} h (${entries.length} references), after decoding: **${latency.median.toFixed(0)} ms** median, ${latency.p95.toFixed(0)} ms at the 95th percentile (embed ${parts.embed.toFixed(0)}, search ${parts.search.toFixed(0)}, match ${parts.match.toFixed(0)}).`,
+    `- A 10 s query against ${facts.hours.toFixed(1)} h (${entries.length} references), after decoding: **${latency.median.toFixed(0)} ms** median, ${latency.p95.toFixed(0)} ms at the 95th percentile (embed ${latency.embed.toFixed(0)}, search ${latency.search.toFixed(0)}, match ${latency.match.toFixed(0)}).`,
   );
 
   await mkdir(join(import.meta.dirname, 'results'), { recursive: true });
@@ -163,7 +163,7 @@ async function measureScan(path: string): Promise<ScanCost> {
   const { runtime } = engine;
   const { model } = runtime.model;
   const grid = new SegmentGrid(model);
-  const { windowSegments, neighbours } = DEFAULT_SCAN_SETTINGS;
+  const { windowSegments } = DEFAULT_SCAN_SETTINGS;
   const catalogue = runtime.store.catalogue(model);
   const { references } = runtime.store;
   const deps = {
@@ -194,9 +194,8 @@ async function measureScan(path: string): Promise<ScanCost> {
   });
   const searched = await timed('search', async () => {
     const found: Hit[][][] = [];
-    for (const { vectors } of embedded) {
-      found.push(vectors.length > 0 ? await catalogue.search(vectors, neighbours) : []);
-    }
+    const stride = await strideIn(deps);
+    for (const window of embedded) found.push(await hitsOf(window, stride, deps));
     return found;
   });
   const { durationMs } = decoded;
@@ -253,26 +252,7 @@ async function measureLatency() {
       queries.push((await render(recipe)).find(({ seconds }) => seconds === 10)!.path);
     }
   }
-  for (const path of queries.slice(0, 5)) await latencyOf(path, engine.runtime);
-  const all: Latency[] = [];
-  for (const path of queries) all.push(await latencyOf(path, engine.runtime));
-  const at = (values: number[], q: number) => values.sort((a, b) => a - b)[Math.floor(values.length * q)]!;
-  const totals = all.map(({ embed, search, match }) => embed + search + match);
-  const parts = {
-    embed: at(
-      all.map(({ embed }) => embed),
-      0.5,
-    ),
-    search: at(
-      all.map(({ search }) => search),
-      0.5,
-    ),
-    match: at(
-      all.map(({ match }) => match),
-      0.5,
-    ),
-  };
-  return { median: at(totals, 0.5), p95: at(totals, 0.95), parts };
+  return latenciesOf(queries, engine.runtime);
 }
 
 /** CPU time of this process and of those children that have ended by the end (the decoder's, that is). */

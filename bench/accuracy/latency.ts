@@ -1,4 +1,5 @@
 import { Stretch } from '../../functions/core/alignment/other-speeds.ts';
+import { median, quantile } from '../../functions/core/alignment/quantile.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
@@ -14,8 +15,29 @@ export interface Latency {
   match: number;
 }
 
+/** Of the whole its median and 95th percentile, of the parts their medians; milliseconds. */
+export interface LatencySummary extends Latency {
+  median: number;
+  p95: number;
+}
+
+/** Times files one after the other, the first few twice: nobody else should be at work. */
+export async function latenciesOf(paths: readonly string[], runtime: Runtime): Promise<LatencySummary> {
+  for (const path of paths.slice(0, 5)) await latencyOf(path, runtime);
+  const all: Latency[] = [];
+  for (const path of paths) all.push(await latencyOf(path, runtime));
+  const totals = all.map(({ embed, search, match }) => embed + search + match);
+  return {
+    median: median(totals),
+    p95: quantile(totals, 0.95),
+    embed: median(all.map(({ embed }) => embed)),
+    search: median(all.map(({ search }) => search)),
+    match: median(all.map(({ match }) => match)),
+  };
+}
+
 /** Times the three steps of a scan on one file, PCM in memory; a second hearing counts as matching. Meant for short queries: one window. */
-export async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
+async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   const embedder = runtime.model;
   const { model } = embedder;
   const grid = new SegmentGrid(model);

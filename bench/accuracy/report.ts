@@ -1,7 +1,7 @@
 import type { ModelManifest } from '../../functions/core/model.ts';
 import { CONDITIONS } from './conditions.ts';
 import type { CatalogueFacts, Finding } from './engine.ts';
-import type { Latency } from './latency.ts';
+import type { LatencySummary } from './latency.ts';
 import type { Questions } from './queries.ts';
 import { LENGTHS, type Query } from './render.ts';
 import {
@@ -27,7 +27,7 @@ export interface Report {
   long: Alarms & { hours: number };
   reliability: ReliabilityBin[];
   /** Milliseconds of a 10 s query after decoding. */
-  latency: { median: number; p95: number; embed: number; search: number; match: number };
+  latency: LatencySummary;
   /** Others on the same queries, each held to 1 % false alarms by its own score on these negatives, per length. */
   peers: Record<string, { threshold: Record<string, number>; cells: Record<string, Record<string, Cell>> }>;
 }
@@ -46,12 +46,12 @@ interface Measured {
   questions: Questions;
   answers: ReadonlyMap<string, Finding[]>;
   peers: readonly { name: string; answers: ReadonlyMap<string, Finding[]> }[];
-  latencies: readonly Latency[];
+  latency: LatencySummary;
   viewOf: ViewOf;
 }
 
 export async function reportOf(measured: Measured): Promise<Report> {
-  const { split, model, facts, questions, answers, peers, latencies, viewOf } = measured;
+  const { split, model, facts, questions, answers, peers, latency, viewOf } = measured;
   const judgeAll = async (queries: readonly Query[], by: ReadonlyMap<string, Finding[]>) =>
     Promise.all(
       queries.map(async (query) => ({ query, judged: await judge(query, by.get(query.id) ?? [], viewOf) })),
@@ -61,7 +61,6 @@ export async function reportOf(measured: Measured): Promise<Report> {
   const negatives = await judgeAll(questions.negatives, answers);
   const long = await judgeAll(questions.long, answers);
   const everything = [...positives, ...negatives].flatMap(({ judged }) => judged);
-  const totals = latencies.map(({ embed, search, match }) => embed + search + match);
 
   const report: Report = {
     date: new Date().toISOString(),
@@ -72,22 +71,7 @@ export async function reportOf(measured: Measured): Promise<Report> {
     negatives: negativesOf(negatives),
     long: { ...alarmsOf(long), hours: questions.long.reduce((sum, { seconds }) => sum + seconds, 0) / 3600 },
     reliability: reliabilityOf(everything),
-    latency: {
-      median: quantile(totals, 0.5),
-      p95: quantile(totals, 0.95),
-      embed: quantile(
-        latencies.map(({ embed }) => embed),
-        0.5,
-      ),
-      search: quantile(
-        latencies.map(({ search }) => search),
-        0.5,
-      ),
-      match: quantile(
-        latencies.map(({ match }) => match),
-        0.5,
-      ),
-    },
+    latency,
     peers: {},
   };
   for (const peer of peers) {
@@ -154,11 +138,6 @@ function thresholdsOf(
       return [seconds, scores[Math.floor(scores.length * 0.01)] ?? 0];
     }),
   );
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }
 
 /** Four digits tell all there is, and keep the file small and its history readable. */

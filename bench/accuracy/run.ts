@@ -8,7 +8,7 @@ import { ask, type EngineSpec } from './ask.ts';
 import { BENCH_CACHE, hashOf } from './audio.ts';
 import { fingerprintAll } from './chromaprint.ts';
 import { type Finding, RefrainEngine, registered } from './engine.ts';
-import { type Latency, latencyOf } from './latency.ts';
+import { latenciesOf } from './latency.ts';
 import { counter, prepare, type Questions } from './queries.ts';
 import type { Query } from './render.ts';
 import { chartOf, markdownOf, type Report, reportOf } from './report.ts';
@@ -125,6 +125,8 @@ for (const peer of options.peer) {
   peers.push({ name, answers: new Map(read.map(({ query, findings }) => [query, findings])) });
 }
 
+const tens = positives.filter(({ seconds }) => seconds === 10);
+const timed = tens.filter((_, i) => i % Math.ceil(tens.length / 100) === 0).map(({ path }) => path);
 await using refrain = new RefrainEngine(await Runtime.open({ storeDir, modelDir: options.model }));
 const report = await reportOf({
   split,
@@ -133,7 +135,7 @@ const report = await reportOf({
   questions,
   answers,
   peers,
-  latencies: await latenciesOf(refrain.runtime),
+  latency: await latenciesOf(timed, refrain.runtime),
   viewOf,
 });
 await write(report, questions);
@@ -146,17 +148,6 @@ async function answersOf(engine: EngineSpec, queries: readonly Query[]): Promise
     lines([...answers].map(([query, findings]) => ({ query, findings }))),
   );
   return answers;
-}
-
-/** Of a hundred queries of 10 s, one after the other, while nobody else is at work. */
-async function latenciesOf(runtime: Runtime): Promise<Latency[]> {
-  const tens = positives.filter(({ seconds }) => seconds === 10);
-  for (const { path } of tens.slice(0, 5)) await latencyOf(path, runtime);
-  const latencies: Latency[] = [];
-  for (const { path } of tens.filter((_, i) => i % Math.ceil(tens.length / 100) === 0)) {
-    latencies.push(await latencyOf(path, runtime));
-  }
-  return latencies;
 }
 
 function lines(items: readonly unknown[]): string {

@@ -1,6 +1,7 @@
 import { coarseToFine } from '../core/alignment/coarse-to-fine.ts';
 import type { ObjectVersion } from '../core/scan.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
+import type { Hit, SegmentVectors } from '../core/segments.ts';
 import { embedWindow } from '../steps/embed-window.ts';
 import { forEachConcurrently } from '../steps/pool.ts';
 import { type PcmWindow, windowsOf } from '../steps/windows.ts';
@@ -86,22 +87,29 @@ export async function heardSoFar(scanId: string, deps: ScanDependencies): Promis
   return { ...joined, durationMs, truncated: true };
 }
 
+type SearchDependencies = Pick<ScanDependencies, 'embedder' | 'catalogue' | 'settings'>;
+
 /** Among few recordings, chance gives each of them many hits, and a few rows do not tell it from a match. */
-async function strideIn({ catalogue, settings }: ScanDependencies): Promise<number> {
+export async function strideIn({ catalogue, settings }: SearchDependencies): Promise<number> {
   const { segments } = await catalogue.stats();
   return segments < settings.strideFrom ? 1 : settings.stride;
 }
 
-async function searchWindow(
-  window: PcmWindow,
+async function searchWindow(window: PcmWindow, stride: number, deps: ScanDependencies): Promise<HeardWindow> {
+  const embedded = await embedWindow(window, deps.embedder);
+  return { ...embedded, hits: await hitsOf(embedded, stride, deps), undecodable: window.undecodable };
+}
+
+/** Asks the catalogue for the segments of a window, or for those of them that will do. */
+export function hitsOf(
+  { segments, vectors }: SegmentVectors,
   stride: number,
-  { embedder, catalogue, settings }: ScanDependencies,
-): Promise<HeardWindow> {
-  const { segments, vectors } = await embedWindow(window, embedder);
-  const hits = await coarseToFine(segments, new SegmentGrid(embedder.model), stride, (rows) =>
-    catalogue.search(rowsOf(vectors, rows, embedder.model.dimension), settings.neighbours),
+  { embedder, catalogue, settings }: SearchDependencies,
+): Promise<Hit[][]> {
+  const { model } = embedder;
+  return coarseToFine(segments, new SegmentGrid(model), stride, (rows) =>
+    catalogue.search(rowsOf(vectors, rows, model.dimension), settings.neighbours),
   );
-  return { segments, vectors, hits, undecodable: window.undecodable };
 }
 
 function rowsOf(vectors: Float32Array, rows: readonly number[], dimension: number): Float32Array {

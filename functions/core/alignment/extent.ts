@@ -1,5 +1,6 @@
 import type { SegmentGrid } from '../segment-grid.ts';
 import { fitLine, type Line, positionAt } from './line.ts';
+import { quantile } from './quantile.ts';
 import { pointsOf, type Step, type Trace } from './trace.ts';
 
 /** A stretch of the upload and of the reference, in milliseconds. */
@@ -79,9 +80,4 @@ function edgeMs({ steps, from, to }: Trace, direction: 1 | -1, grid: SegmentGrid
     const share = Math.min(1, Math.max(0, deviations / plateau));
     return grid.centreMs(upload) + direction * (share - 0.5) * grid.segmentMs;
   }
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.round(share * (sorted.length - 1))]!;
 }

@@ -1,4 +1,5 @@
 import { fitLine, type Line, type Point, positionAt } from './line.ts';
+import { median } from './quantile.ts';
 import type { Similarity, StoredReference } from './similarity.ts';
 
 /** What was found for one upload row along a line. */
@@ -49,7 +50,7 @@ const MOST_GAIN = 3;
 
 /**
  * Follows a line from `seedRow` to both ends as long as the evidence holds, fits the line to what was found, and
- * goes again until nothing changes.
+ * goes again until nothing changes. Nothing comes of it where the reference is silent.
  */
 export function traceLine(
   guess: Line,
@@ -58,15 +59,16 @@ export function traceLine(
   reference: StoredReference,
   similarity: Similarity,
   range: RowRange = { fromRow: 0, toRow: segments.length },
-): Trace {
+): Trace | undefined {
   let line = guess;
   let trace = follow(line, seedRow, segments, reference, similarity, range);
+  if (trace.steps.length === 0) return undefined;
   for (let round = 1; round < ROUNDS; round++) {
     const refined = fitLine(pointsOf(trace), line);
     if (isSame(refined, line, trace)) break;
     line = refined;
     const again = follow(line, seedRow, segments, reference, similarity, range);
-    if (again.score < trace.score) break;
+    if (again.steps.length === 0 || again.score < trace.score) break;
     trace = again;
   }
   return withoutSurroundings(trace);
@@ -138,10 +140,6 @@ function trimmed(steps: readonly Step[], from: number, to: number): Pick<Trace, 
   }
   const score = steps.slice(best.from, best.to + 1).reduce((sum, { evidence }) => sum + evidence, 0);
   return { from: best.from, to: best.to, score };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
 function walk(
