@@ -50,7 +50,8 @@ export async function hearAgain(
 ): Promise<MatchedSpan[]> {
   const { model } = deps.embedder;
   const { threshold } = calibrationOf(model);
-  const sureOf = (spans: readonly MatchedSpan[]) => spans.filter(({ confidence }) => confidence >= threshold);
+  const isSure = ({ confidence }: MatchedSpan) => confidence >= threshold;
+  const sure = spans.filter(isSure);
   const doubts = doubtful(spans, threshold, uploadMs);
   if (doubts.length === 0) return [];
   const grid = new SegmentGrid(model);
@@ -60,7 +61,7 @@ export async function hearAgain(
     await reopen(async (read) => {
       let stretch: Stretch | undefined;
       for (const span of doubts) {
-        if (isCovered(span, sureOf(found))) continue;
+        if (isCovered(span, sure)) continue;
         const [fromMs, toMs] = around(span, uploadMs);
         if (!stretch?.holds(fromMs, toMs)) {
           const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
@@ -68,7 +69,11 @@ export async function hearAgain(
         }
         const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
         const speed = await speedOf(span, stretch, reference, deps.embedder);
-        if (speed) found.push(...(await matchesAt(speed, stretch, stored, deps)));
+        const matches = speed ? await matchesAt(speed, stretch, stored, deps) : [];
+        // What is around a doubt may have been sure before.
+        const fresh = matches.filter((match) => !isCovered(match, sure));
+        found.push(...fresh);
+        sure.push(...fresh.filter(isSure));
       }
     });
   } catch (error) {
