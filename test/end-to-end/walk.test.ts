@@ -3,6 +3,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
+import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
 import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
@@ -16,6 +17,8 @@ import {
   type ScanSettings,
 } from '../../functions/scan/dependencies.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
+import { hearAgain } from '../../functions/scan/hear-again.ts';
+import { readStretch } from '../../functions/steps/read-stretch.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
 import { encodeAudio, hiss, music, temporaryFolder } from '../support/audio.ts';
@@ -177,6 +180,60 @@ describe('music that was sped up', () => {
     expect(opened).toBe(2);
     expect(await verdictOn('fast-and-gone.flac')).toMatchObject({ state: 'done', verdict: 'clear' });
     expect(warn).toHaveBeenCalledWith(expect.stringContaining('heard again'), expect.anything());
+  });
+});
+
+describe('a second hearing', () => {
+  const speed = 1.3;
+  const played = (span: Partial<MatchedSpan>) =>
+    ({ features: { cosine: 0.4 }, speed: 1, confidence: 0.5, ...span }) as MatchedSpan;
+  let referenceId: string;
+  let doubt: MatchedSpan;
+  let hear: (spans: MatchedSpan[]) => Promise<MatchedSpan[]>;
+  beforeAll(async () => {
+    const { items } = await store.references.list();
+    referenceId = items[0]!.referenceId;
+    doubt = played({
+      referenceId,
+      uploadStartMs: 14_000,
+      uploadEndMs: 19_000,
+      referenceStartMs: 23_350,
+      referenceEndMs: 28_350,
+    });
+    const vectors = await deps.catalogue.vectorsOf(referenceId, 0, 1000);
+    const fast = join(uploads, 'played.flac');
+    const pcm = song.subarray(5 * RATE, 31 * RATE);
+    encodeAudio(fast, [pcm], { format: 'flac', sampleRate: RATE * speed });
+    hear = (spans) =>
+      hearAgain(
+        spans,
+        new Map([[referenceId, vectors]]),
+        20_000,
+        (use) => use((fromMs, toMs, rate) => readStretch(deps.decoder, fast, fromMs, toMs, rate)),
+        deps,
+      );
+  });
+
+  it('finds more around a doubt than was in doubt', async () => {
+    const [found] = await hear([doubt]);
+
+    expect(found).toMatchObject({ referenceId });
+    expect(found!.confidence).toBeGreaterThan(0.9);
+    expect(Math.abs(found!.speed - speed)).toBeLessThan(0.05);
+    expect(found!.uploadEndMs - found!.uploadStartMs).toBeGreaterThan(10_000);
+  });
+
+  it('says nothing about what was sure', async () => {
+    const sure = played({ ...doubt, uploadStartMs: 0, uploadEndMs: 14_000, confidence: 0.99 });
+
+    expect(await hear([doubt, sure])).toEqual([]);
+  });
+
+  it('reads nothing when nothing is in doubt', async () => {
+    const sure = played({ ...doubt, confidence: 0.99 });
+    const reopen = () => Promise.reject(new Error('read'));
+
+    expect(await hearAgain([sure], new Map(), 20_000, reopen, deps)).toEqual([]);
   });
 });
 
