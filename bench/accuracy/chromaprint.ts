@@ -8,13 +8,15 @@ import { inParallel } from './render.ts';
 // Every place of every reference is compared, so nothing that is in the fingerprints can be missed.
 
 /** Grows whenever the same query would be answered differently. */
-export const MATCHER = 1;
+export const MATCHER = 2;
 
 /** Seconds per fingerprint item: 4096 samples at 11,025 Hz, a third of which is new. */
 const ITEM_SECONDS = 1365 / 11_025;
 /** Items looked at before a place is compared in full, and the bit errors above which it is not. */
 const SKETCH_STEP = 4;
 const SKETCH_ERRORS = 0.44;
+/** Silence, hum and beeps are one item over and over, and equal each other: what changes less often is not looked for. */
+const LEAST_ITEMS = 4;
 
 interface Reference {
   id: string;
@@ -34,32 +36,35 @@ export class ChromaprintEngine implements Engine {
     return new ChromaprintEngine(references);
   }
 
-  /** The best place of all; `confidence` is 1 - 2 * bit errors, 0 for chance. */
   async scan(path: string): Promise<Finding[]> {
-    const query = await fingerprintOf(path);
-    if (query.length < 4) return [];
-    let best: { id: string; at: number; errors: number } = { id: '', at: 0, errors: 1 };
-    for (const { id, items } of this.#references) {
-      for (let at = 0; at + query.length <= items.length; at++) {
-        if (errorsAt(query, items, at, SKETCH_STEP) > SKETCH_ERRORS) continue;
-        const errors = errorsAt(query, items, at, 1);
-        if (errors < best.errors) best = { id, at, errors };
-      }
-    }
-    if (!best.id) return [];
-    const [confidence, lengthMs] = [Math.max(0, 1 - 2 * best.errors), query.length * ITEM_SECONDS * 1000];
-    const start = best.at * ITEM_SECONDS * 1000;
-    const span = {
-      uploadStartMs: 0,
-      uploadEndMs: lengthMs,
-      referenceStartMs: start,
-      referenceEndMs: start + lengthMs,
-      confidence,
-    };
-    return [{ referenceId: best.id, confidence, spans: [span] }];
+    return bestPlaceOf(await fingerprintOf(path), this.#references);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** The best place of all; `confidence` is 1 - 2 * bit errors, 0 for chance. */
+export function bestPlaceOf(query: Uint32Array, references: readonly Reference[]): Finding[] {
+  if (new Set(query).size < LEAST_ITEMS) return [];
+  let best: { id: string; at: number; errors: number } = { id: '', at: 0, errors: 1 };
+  for (const { id, items } of references) {
+    for (let at = 0; at + query.length <= items.length; at++) {
+      if (errorsAt(query, items, at, SKETCH_STEP) > SKETCH_ERRORS) continue;
+      const errors = errorsAt(query, items, at, 1);
+      if (errors < best.errors) best = { id, at, errors };
+    }
+  }
+  if (!best.id) return [];
+  const [confidence, lengthMs] = [Math.max(0, 1 - 2 * best.errors), query.length * ITEM_SECONDS * 1000];
+  const start = best.at * ITEM_SECONDS * 1000;
+  const span = {
+    uploadStartMs: 0,
+    uploadEndMs: lengthMs,
+    referenceStartMs: start,
+    referenceEndMs: start + lengthMs,
+    confidence,
+  };
+  return [{ referenceId: best.id, confidence, spans: [span] }];
 }
 
 /** Share of bits that differ, looking at every `step`-th item. */

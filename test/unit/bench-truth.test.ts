@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { convolved, RATE } from '../../bench/accuracy/audio.ts';
+import { bestPlaceOf } from '../../bench/accuracy/chromaprint.ts';
 import { CONDITIONS } from '../../bench/accuracy/conditions.ts';
 import { Random } from '../../bench/accuracy/random.ts';
 import { type Piece, piecesIn, piecesOf, type Query, type Recipe } from '../../bench/accuracy/render.ts';
@@ -186,5 +187,28 @@ describe('a room', () => {
 
     const expected = (i: number) => 0.5 * pcm[i]! - 0.25 * pcm[i - 2]! + 0.125 * pcm[i - 3]!;
     for (const i of [3, 16_383, 16_384, 39_999]) expect(out[i]).toBeCloseTo(expected(i), 4);
+  });
+});
+
+describe('Chromaprint as a peer', () => {
+  const random = new Random('fingerprints');
+  const items = Uint32Array.from({ length: 400 }, () => random.below(2 ** 32));
+  const silence = new Uint32Array(100).fill(627_964_279);
+  const references = [
+    { id: 'other', items: items.toReversed() },
+    { id: 'song', items: Uint32Array.of(...items, ...silence) },
+  ];
+
+  it('finds where an excerpt was taken from, and how many bits of it are wrong', () => {
+    const query = items.slice(100, 140).map((item, i) => (item ^ (i % 2 === 0 ? 1 : 0)) >>> 0);
+
+    const [found] = bestPlaceOf(query, references);
+
+    expect(found).toMatchObject({ referenceId: 'song', confidence: 1 - 2 / 64 });
+    expect(found!.spans[0]!.referenceStartMs).toBeCloseTo((100 * 1_365_000) / 11_025);
+  });
+
+  it('does not look for silence, which is the same everywhere', () => {
+    expect(bestPlaceOf(silence.subarray(0, 40), references)).toEqual([]);
   });
 });
