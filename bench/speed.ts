@@ -252,7 +252,7 @@ async function measureLatency() {
       queries.push((await render(recipe)).find(({ seconds }) => seconds === 10)!.path);
     }
   }
-  return latenciesOf(queries, engine.runtime);
+  return await latenciesOf(queries, engine.runtime); // before the engine is closed
 }
 
 /** CPU time of this process and of those children that have ended by the end (the decoder's, that is). */

@@ -160,8 +160,8 @@ export function markdownOf(report: Report): string {
       ' / ',
     );
   const rows = CONDITIONS.filter(({ id }) => cells[id]).map(
-    ({ id, title }) =>
-      `| ${title} | ${at(id, (cell) => cell.track)} | ${at(id, (cell) => cell.offset)} | ${at(id, (cell) => cell.wrong)} | ${at(id, (cell) => cell.elsewhere)} | ${(cells[id]![10]?.error ?? Number.NaN).toFixed(3)} |`,
+    ({ id, title, aim }) =>
+      `| ${title} | ${at(id, (cell) => cell.track)} | ${at(id, (cell) => cell.offset)} | ${aim.join(' / ')} | ${at(id, (cell) => cell.wrong)} | ${at(id, (cell) => cell.elsewhere)} | ${(cells[id]![10]?.error ?? Number.NaN).toFixed(3)} |`,
   );
   const alarms = (kind: string) =>
     LENGTHS.map(
@@ -182,8 +182,8 @@ at the default threshold. Catalogue: ${catalogue.references} references, ${catal
 
 Per cent at 5 / 10 / 30 s. "Elsewhere": right because the same audio also stands at another place.
 
-| | right track | and offset within ${0.5} s | a wrong track | elsewhere | median error (10 s), s |
-|---|---|---|---|---|---|
+| | right track | and offset within ${0.5} s | aim | a wrong track | elsewhere | median error (10 s), s |
+|---|---|---|---|---|---|---|
 ${rows.join('\n')}
 
 ## False alarms

@@ -30,9 +30,11 @@ export type Reopen = <T>(use: (read: ReadStretch) => Promise<T>) => Promise<T>;
 /** What hearing takes. */
 export type HearingDependencies = Pick<ScanDependencies, 'embedder' | 'catalogue' | 'settings' | 'log'>;
 
-/** What is read around a possible match, which may have been found in part only; and how much of it at most. */
+/** What is heard around a possible match, which may have been found in part only; and how much of it at most. */
 const AROUND_MS = 10_000;
 const LONGEST_MS = 180_000;
+/** What lies between two doubts is read with them if it is less: opening the upload takes as long as decoding this. */
+const APART_MS = 60_000;
 
 /**
  * Possible matches that are not sure are heard again at other speeds, and become sure where the music then is what it was
@@ -59,21 +61,20 @@ export async function hearAgain(
   const found: MatchedSpan[] = [];
   try {
     await reopen(async (read) => {
-      let stretch: Stretch | undefined;
-      for (const span of doubts) {
-        if (isCovered(span, sure)) continue;
-        const [fromMs, toMs] = around(span, uploadMs);
-        if (!stretch?.holds(fromMs, toMs)) {
-          const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
-          stretch = new Stretch(fromMs, pcm, grid);
+      for (const { fromMs, toMs, doubts: near } of readTogether(doubts, uploadMs)) {
+        if (near.every((span) => isCovered(span, sure))) continue;
+        const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
+        const stretch = new Stretch(fromMs, pcm, grid);
+        for (const span of near) {
+          if (isCovered(span, sure)) continue;
+          const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
+          const speed = await speedOf(span, stretch, reference, deps.embedder);
+          const matches = speed ? await matchesAt(speed, stretch, around(span, uploadMs), stored, deps) : [];
+          // What is around a doubt may have been sure before.
+          const fresh = matches.filter((match) => !isCovered(match, sure));
+          found.push(...fresh);
+          sure.push(...fresh.filter(isSure));
         }
-        const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
-        const speed = await speedOf(span, stretch, reference, deps.embedder);
-        const matches = speed ? await matchesAt(speed, stretch, stored, deps) : [];
-        // What is around a doubt may have been sure before.
-        const fresh = matches.filter((match) => !isCovered(match, sure));
-        found.push(...fresh);
-        sure.push(...fresh.filter(isSure));
       }
     });
   } catch (error) {
@@ -83,10 +84,36 @@ export async function hearAgain(
   return found;
 }
 
-function around({ uploadStartMs, uploadEndMs }: MatchedSpan, uploadMs: number): [number, number] {
+interface Surroundings {
+  fromMs: number;
+  toMs: number;
+}
+
+function around({ uploadStartMs, uploadEndMs }: MatchedSpan, uploadMs: number): Surroundings {
   const half = Math.min(LONGEST_MS, uploadEndMs - uploadStartMs + 2 * AROUND_MS) / 2;
   const middle = (uploadStartMs + uploadEndMs) / 2;
-  return [Math.max(0, middle - half), Math.min(uploadMs, middle + half)];
+  return { fromMs: Math.max(0, middle - half), toMs: Math.min(uploadMs, middle + half) };
+}
+
+/** Doubts with what is around them, near ones together: groups in the order of the upload, the best doubt of each first. */
+function readTogether(
+  doubts: readonly MatchedSpan[],
+  uploadMs: number,
+): (Surroundings & { doubts: MatchedSpan[] })[] {
+  const groups: (Surroundings & { doubts: MatchedSpan[] })[] = [];
+  const one = (span: MatchedSpan) => ({ ...around(span, uploadMs), doubts: [span] });
+  for (const next of doubts.map(one).sort((a, b) => a.fromMs - b.fromMs)) {
+    const last = groups.at(-1);
+    const toMs = Math.max(last?.toMs ?? 0, next.toMs);
+    if (last && next.fromMs - last.toMs < APART_MS && toMs - last.fromMs <= LONGEST_MS) {
+      last.toMs = toMs;
+      last.doubts.push(...next.doubts);
+    } else {
+      groups.push(next);
+    }
+  }
+  for (const group of groups) group.doubts.sort((a, b) => b.confidence - a.confidence);
+  return groups;
 }
 
 /** The speed at which the excerpt sounds most like the reference, if that is clearly more than at its own. */
@@ -115,11 +142,12 @@ async function speedOf(
 async function matchesAt(
   speed: number,
   stretch: Stretch,
+  { fromMs, toMs }: Surroundings,
   stored: ReadonlyMap<string, QuantisedVectors>,
   deps: HearingDependencies,
 ): Promise<MatchedSpan[]> {
   const grid = new SegmentGrid(deps.embedder.model);
-  const pcm = stretch.played(speed, stretch.fromMs, stretch.toMs);
+  const pcm = stretch.played(speed, fromMs, toMs);
   async function* blocks() {
     yield { startSample: 0, pcm };
   }
@@ -133,7 +161,7 @@ async function matchesAt(
   const proposals = propose(heard, grid);
   const calibration = calibrationOf(deps.embedder.model);
   return align(heard, proposals, stored, grid, calibration, { least: calibration.doubt }).map((span) =>
-    asUploaded(span, speed, stretch.fromMs),
+    asUploaded(span, speed, fromMs),
   );
 }
 

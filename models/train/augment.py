@@ -91,6 +91,17 @@ class Augment:
         start = torch.randint(0, len(self.white) - frames, (count, 1), device=self.device)
         return self.white[start + torch.arange(frames, device=self.device)]
 
+    def coloured(self, count, frames):
+        """Steady noise from brown to white. Bands widen with their pitch: an even power in all of them is pink."""
+        octaves = (self.band - c.BANDS / 2) / c.BANDS_PER_OCTAVE
+        slope = self.uniform(-4, 4, count).view(-1, 1, 1)  # dB per octave against pink: brown -3, white +3
+        return self.fluctuation(count, frames) * db(slope * octaves)
+
+    def babble(self, count):
+        """Six people at once, as loud as each other on average."""
+        voices = [self.speech.crop(count, self.frames) for _ in range(6)]
+        return sum(voice / (voice.sum(2).mean(1).view(-1, 1, 1) + QUIET) for voice in voices)
+
     def curve(self, count, depth_db):
         """Smooth random gain over the bands, as power factors [count, 1, bands]."""
         knots = torch.randn(count, 1, 6, device=self.device)
@@ -239,14 +250,14 @@ class Augment:
         kind = torch.rand_like(zero)
         tempo = torch.where((kind < 0.16) | (kind > 0.88), size(0.24), size(0.004))
         pitch = torch.where(((kind > 0.16) & (kind < 0.38)) | (kind > 0.88), size(0.19), size(0.004))  # octaves: 14 %
-        other_speed = (kind > 0.38) & (kind < 0.68)
+        other_speed = (kind > 0.38) & (kind < 0.64)
         speed = torch.where(other_speed, size(0.34, 0.5), zero)  # -21 .. +27 %
         skip = torch.where(self.chance(0.12, n), u(16, 48, n), zero)
         power, source = self.view(track, centre + u(-OFFSET, OFFSET, n), (1 + tempo) * 2**speed,
                                   (pitch + speed) * c.BANDS_PER_OCTAVE, skip, u(-frames / 2, frames / 2, n))
 
         # The sound itself: equaliser, compressor, a room (often with all of "filmed off a speaker").
-        filmed = self.chance(0.22 * hardness, n)
+        filmed = self.chance(0.28 * hardness, n)
         power = self.some(self.chance(0.45, n), power, lambda p, k, _: p * self.curve(k, u(0, 12, k) * (0.4 + 0.6 * hardness)))
         power = self.some(self.chance(0.25, n), power, lambda p, k, _: self.levelled(p, u(0.1, 0.6, k)))
         power = self.some(filmed & self.chance(0.5, n), power, lambda p, k, _: p * self.edges(k, u(150, 500, k), u(2500, 8000, k), u(12, 36, k)))
@@ -256,14 +267,14 @@ class Augment:
         # What is heard besides it, at a ratio of music to it. `ease` lifts the ratios early in the run.
         ease = 8 * (1 - hardness)
         kind = torch.rand_like(zero)
-        hiss = lambda k: self.fluctuation(k, frames) * self.curve(k, u(0, 15, k))
+        hiss = lambda k: self.coloured(k, frames) * self.curve(k, u(0, 10, k))
         talk = lambda k: self.speech.crop(k, frames) * self.curve(k, u(0, 6, k))
         for chosen, sound, low, high in (
-            ((kind < 0.25) | filmed, hiss, -5, 18),
-            ((kind > 0.25) & (kind < 0.61), talk, -13, 8),
-            ((kind > 0.61) & (kind < 0.66), lambda k: talk(k) + talk(k) + talk(k), -4, 15),
-            ((kind > 0.66) & (kind < 0.73), lambda k: self.effects.crop(k, frames), -5, 15),
-            ((kind > 0.73) & (kind < 0.83), lambda k: self.music.crop(k, frames), -2, 14),
+            ((kind < 0.29) | (filmed & (kind > 0.46)), hiss, -9, 14),
+            ((kind > 0.29) & (kind < 0.46), self.babble, -9, 13),
+            ((kind > 0.46) & (kind < 0.71), talk, -13, 6),
+            ((kind > 0.71) & (kind < 0.75), lambda k: self.effects.crop(k, frames), -5, 15),
+            ((kind > 0.75) & (kind < 0.84), lambda k: self.music.crop(k, frames), -2, 14),
         ):
             power = self.some(chosen, power, lambda p, k, _: self.mix(p, sound(k), -(u(low, high, k) + ease)))
 

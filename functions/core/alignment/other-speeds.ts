@@ -63,10 +63,6 @@ export class Stretch {
     return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
   }
 
-  holds(fromMs: number, toMs: number): boolean {
-    return this.fromMs <= fromMs && this.toMs >= toMs - this.grid.hopMs;
-  }
-
   /**
    * What is heard from `fromMs` to `toMs` when an upload that plays `speed` times as fast as the original is slowed down to it.
    * @returns mono PCM at the model's rate, whole segments only; one second of it is `1 / speed` seconds of the upload
