@@ -30,6 +30,9 @@ export interface Engine extends AsyncDisposable {
 
   /** Whether there is nothing that could be found. */
   isEmpty(): Promise<boolean>;
+
+  /** How many active recordings were registered with another model: nothing of them can be found with this one. */
+  outdated(): Promise<number>;
 }
 
 export interface RegisterInput {

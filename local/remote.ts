@@ -53,6 +53,11 @@ export class RemoteRuntime implements Engine {
     return !live?.references;
   }
 
+  /** A deployment searches the index of its own model, and has none of it before that holds every recording (`aws reindex`). */
+  async outdated(): Promise<number> {
+    return 0;
+  }
+
   /** What is said of the recording goes before it, as its sidecar: `KEY.json`. */
   async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Registration> {
     refuseSidecar(path);

@@ -136,6 +136,10 @@ export class Runtime implements Engine {
     return references === 0;
   }
 
+  async outdated(): Promise<number> {
+    return this.store.references.countActiveOfOtherModels(this.model.model.sha256);
+  }
+
   async close(): Promise<void> {
     await this.store.close();
   }

@@ -8,6 +8,7 @@
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { quantise } from '../../functions/core/segments.ts';
 import { openStore } from '../../local/adapters/store.ts';
 import { searchExactly } from '../../local/store/shard.ts';
 
@@ -96,10 +97,7 @@ print('open, with the first search', `${first.ms.toFixed(0)} ms (processor ${fir
 
 const all = new Int8Array(rows * DIMENSION);
 for (const [i, vectors] of tracks.entries()) {
-  all.set(
-    vectors.map((x) => Math.round(x * 127)),
-    i * TRACK * DIMENSION,
-  );
+  all.set(quantise(vectors), i * TRACK * DIMENSION);
 }
 for (const noise of [0.5, 0.75, 1]) {
   const found = { near: 0, best: 0 };
@@ -111,7 +109,7 @@ for (const noise of [0.5, 0.75, 1]) {
       const row = Math.floor(random() * TRACK);
       queries.set(noisy(source.slice(row * DIMENSION, (row + 1) * DIMENSION), noise), i * DIMENSION);
     }
-    const quantised = Int8Array.from(queries, (x) => Math.round(x * 127));
+    const quantised = quantise(queries);
     const exact = searchExactly(all, quantised, 10, DIMENSION);
     const { result, ...time } = await timed(() => catalogue.search(queries, 20));
     times.push(time);

@@ -53,6 +53,16 @@ export class LocalReferenceStore implements ReferenceStore {
     return listRecords(this.#db, { table: 'reference', id: 'reference_id', order, schema: Reference }, page);
   }
 
+  /** Of no use to a function, which meets one model only: see `Engine.outdated`. */
+  countActiveOfOtherModels(sha256: string): number {
+    const row = this.#db.get(
+      `SELECT count(*) AS n FROM reference
+         WHERE json_extract(record, '$.state') = 'active' AND json_extract(record, '$.model.sha256') <> ?`,
+      sha256,
+    );
+    return Number(row!.n);
+  }
+
   async ownerPolicy(owner: string): Promise<Policy | undefined> {
     const row = this.#db.get('SELECT policy FROM owner_policy WHERE owner = ?', owner);
     return row && parseRecord(Policy, row.policy, { db: this.#db, table: 'owner_policy', id: owner });

@@ -4,11 +4,11 @@ import { StoreError } from './errors.ts';
 /** Consecutive catalogue rows of one reference: which segments they are, and their quantised vectors. */
 export interface Block {
   segments: Uint32Array;
-  /** `segments.length * dimension` values, row by row: `round(127 * x)`. */
+  /** `segments.length * dimension` values, row by row, quantised. */
   vectors: Int8Array<ArrayBuffer>;
 }
 
-/** A block as it lies in SQLite. Its entropy is about 5.5 bits a value, so compression saves 30 %. */
+/** A block as it lies in SQLite. Its entropy is about 5.1 bits a value, so compression saves a third. */
 export interface StoredBlock {
   runs: Uint8Array;
   crc: number;

@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   copyFileSync,
+  cpSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -387,6 +388,25 @@ describe('scan', () => {
 
     expect(code).toBe(1);
     expect(stderr).toContain('is empty, so nothing can be found');
+  });
+
+  test('clears nothing while recordings of an earlier model wait to be registered again', async () => {
+    const old = at('old-store');
+    cpSync(store, old, { recursive: true });
+    {
+      await using opened = await openStore(old, { mode: 'write' });
+      const night = await opened.references.get('night-1');
+      await opened.references.put({ ...night!, model: { id: 'older', sha256: '0'.repeat(64) } });
+    }
+
+    const refused = await runCli(['scan', at('uploads/copied.mp3'), '--again', '--store', old]);
+    const again = await runCli(['register', at('masters/night.flac'), '--jsonl', '--store', old]);
+    const scanned = await runCli(['scan', at('uploads/copied.mp3'), '--store', old]);
+
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(/^refrain: 1 recording in .* was registered with another model/m);
+    expect(again.lines()).toMatchObject([{ outcome: 'admitted', referenceId: 'night-1' }]);
+    expect(scanned.code).toBe(3);
   });
 });
 

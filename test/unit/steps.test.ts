@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
-import { hitColumns } from '../../functions/core/segments.ts';
+import { hitColumns, QUANTISED_ONE } from '../../functions/core/segments.ts';
 import { audibleSegments } from '../../functions/core/silence.ts';
 import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { forEachConcurrently } from '../../functions/steps/pool.ts';
@@ -86,7 +86,7 @@ describe('a stored window', () => {
       hits: hitColumns(window.hits),
       undecodable: window.undecodable,
     });
-    expect([...restored.vectors]).toEqual([127, 0, 64, -63, -127, 32]);
+    expect([...restored.vectors]).toEqual([1, 0, 0.5, -0.5, -1, 0.25].map((x) => x * QUANTISED_ONE));
   });
 
   it('is joined to the others in order', () => {
@@ -111,7 +111,7 @@ describe('a stored window', () => {
     const joined = joinWindows([window(0), silent, window(1)]);
     expect(joined).toEqual({
       segments: Uint32Array.of(0, 1),
-      vectors: Int8Array.of(0, 0, 127, 0),
+      vectors: Int8Array.of(0, 0, QUANTISED_ONE, 0),
       hits: hitColumns(
         [0, 1].map((segment) => [
           { referenceId: `only in ${segment}`, segment, similarity: 1 },

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { RefrainError } from '../../../functions/core/errors.ts';
 import type { Verdict } from '../../../functions/core/scan.ts';
 import { forEachConcurrently } from '../../../functions/steps/pool.ts';
 import type { Engine } from '../../engine.ts';
@@ -78,7 +79,7 @@ async function scan(session: Session, paths: string[], options: ScanOptions): Pr
       waitMinutes: options.wait,
       onProgress: progress.heard,
     });
-    await warnOfEmptyCatalogue(engine, session);
+    await checkCatalogue(engine, session);
     const startedAt = new Date().toISOString();
     await forEachConcurrently(found.files, engine.concurrency, async (path) => {
       signal.throwIfAborted();
@@ -139,8 +140,21 @@ export const referencesOf = (
   { references }: Pick<Records, 'references'>,
 ) => references.getMany(detections.map(({ referenceId }) => referenceId));
 
-/** Where nothing is registered everything is clear: true, and most likely not what was meant. */
-export async function warnOfEmptyCatalogue(engine: Engine, session: Session): Promise<void> {
+/**
+ * Where nothing is registered everything is clear: true, and most likely not what was meant. Where something cannot be
+ * found though it is registered, clear would be a lie.
+ * @throws RefrainError (OUTDATED_CATALOGUE)
+ */
+export async function checkCatalogue(engine: Engine, session: Session): Promise<void> {
+  const outdated = await engine.outdated();
+  if (outdated > 0) {
+    throw new RefrainError(
+      'OUTDATED_CATALOGUE',
+      `${count(outdated, 'recording')} in ${placeOf(session)} ${outdated === 1 ? 'was' : 'were'} registered with another ` +
+        'model, and cannot be found with this one. Run "refrain register" with the same files again, or disable what is ' +
+        'gone ("refrain references disable")',
+    );
+  }
   if (await engine.isEmpty()) {
     session.terminal.note(
       `the catalogue in ${placeOf(session)} is empty, so nothing can be found; "refrain register" fills it`,

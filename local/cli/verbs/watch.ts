@@ -11,7 +11,7 @@ import { safe } from '../render/text.ts';
 import { action, type Session } from '../session.ts';
 import { Settling } from '../settling.ts';
 import { openEngine } from '../side.ts';
-import { scanFile, warnOfEmptyCatalogue } from './scan.ts';
+import { checkCatalogue, scanFile } from './scan.ts';
 import { modelOption, trackProgress, waitOption } from './work.ts';
 
 interface WatchOptions {
@@ -69,7 +69,7 @@ async function watch(
     waitMinutes: wait,
     onProgress: progress.heard,
   });
-  await warnOfEmptyCatalogue(engine, session);
+  await checkCatalogue(engine, session);
 
   terminal.say(`Watching ${safe(folder)}; Ctrl-C ends.`);
   const startedAt = new Date().toISOString();
