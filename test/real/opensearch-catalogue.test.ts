@@ -6,6 +6,7 @@ import {
   type OpenSearchCatalogueSettings,
 } from '../../functions/adapters/aws/opensearch-catalogue.ts';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { QUANTISED_ONE } from '../../functions/core/segments.ts';
 import { busyUntil, FaultyProxy, REFUSED_ITEM } from './support/faulty-proxy.ts';
 
 const DIMENSION = 32;
@@ -65,7 +66,7 @@ describe('OpenSearchCatalogue', () => {
     expect(await mapping.text()).toMatch(/"data_type":"byte"/i);
     expect(hits.map(([best]) => best!.segment)).toEqual([...numbered(50)]);
     expect(hits.every(([best]) => Math.abs(best!.similarity - 1) < 0.02)).toBe(true);
-    expect(stored.vectors.every((value, i) => Math.abs(value / 127 - vectors[i]!) < 0.005)).toBe(true);
+    expect(stored.vectors.every((value, i) => Math.abs(value / QUANTISED_ONE - vectors[i]!) < 0.01)).toBe(true);
   });
 
   it('refuses an encoder that the engine does not have', () => {
@@ -108,6 +109,28 @@ describe('OpenSearchCatalogue', () => {
       });
     },
   );
+
+  it('goes on searching and giving vectors while what lies beside them is removed', async () => {
+    // Written at once, they share the files of a shard.
+    const catalogue = await catalogueAt(inject('openSearchUrl'), {
+      waitUntilFound: false,
+      refreshInterval: '60s',
+    });
+    const names = Array.from({ length: 12 }, (_, i) => `song ${i}`);
+    for (const [i, name] of names.entries()) {
+      await catalogue.add(name, { segments: numbered(20), vectors: unitVectors(20, i + 1) });
+    }
+    const kept = unitVectors(20, 12);
+
+    for (const name of names.slice(0, -1)) {
+      await catalogue.remove(name);
+      const { vectors } = await catalogue.exactVectorsOf('song 11', 0, 20);
+      const hits = await catalogue.search(kept, 1);
+
+      expect(vectors.every((value, i) => Math.abs(value - kept[i]!) < 0.005)).toBe(true);
+      expect(hits.map(([best]) => best!.segment)).toEqual([...numbered(20)]);
+    }
+  });
 
   it('keeps references that are left out from using up the neighbours', async () => {
     const catalogue = await catalogueAt(inject('openSearchUrl'));

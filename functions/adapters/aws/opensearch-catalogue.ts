@@ -129,12 +129,15 @@ export class OpenSearchCatalogue implements Catalogue {
       );
     }
     const prefix = idPrefix(referenceId);
-    const rows = Array.from(segments, (segment, row) => ({
-      action: JSON.stringify({ index: { _id: `${prefix}-${segment}` } }),
-      source:
-        `{"reference":${JSON.stringify(referenceId)},"segment":${segment},` +
-        `"${this.#field}":${this.#vectorJson(vectors.subarray(row * dimension, (row + 1) * dimension))}}`,
-    }));
+    const rows = Array.from(segments, (segment, row) => {
+      const vector = vectors.subarray(row * dimension, (row + 1) * dimension);
+      return {
+        action: JSON.stringify({ index: { _id: `${prefix}-${segment}` } }),
+        source:
+          `{"reference":${JSON.stringify(referenceId)},"segment":${segment},` +
+          `"${this.#field}":${this.#vectorJson(vector)},"packed":"${this.#packed(vector)}"}`,
+      };
+    });
     const batches = chunked(rows, Math.max(1, Math.floor(BULK_BYTES / (dimension * 11 + 200))));
     await forEachConcurrently(batches, concurrency, (batch) => this.#bulk(batch));
   }
@@ -195,7 +198,7 @@ export class OpenSearchCatalogue implements Catalogue {
   /** The same as precisely as the index holds them. */
   async exactVectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
     const segments: number[] = [];
-    const rows: number[][] = [];
+    const rows: Float32Array[] = [];
     for (let next = from; next < to && next <= MAX_SEGMENT; ) {
       const { body } = await this.#call(() =>
         this.#client.search({
@@ -204,7 +207,8 @@ export class OpenSearchCatalogue implements Catalogue {
           body: {
             size: VECTORS_PER_PAGE,
             track_total_hits: false,
-            _source: ['segment', this.#field],
+            _source: false,
+            docvalue_fields: ['segment', 'packed'],
             sort: [{ segment: { order: 'asc' } }],
             query: {
               bool: {
@@ -217,16 +221,19 @@ export class OpenSearchCatalogue implements Catalogue {
           },
         }),
       );
-      const page = body.hits.hits.map(({ _source }) => _source as Source);
-      for (const source of page) {
-        const vector = source[this.#field]!;
-        segments.push(source.segment);
-        rows.push(this.#isByte ? vector.map((value) => value / BYTE) : vector);
+      const page = body.hits.hits.map(({ fields }) => fields as unknown as StoredFields);
+      for (const { segment, packed } of page) {
+        segments.push(segment[0]);
+        rows.push(this.#unpacked(packed[0]));
       }
       if (page.length < VECTORS_PER_PAGE) break;
       next = segments.at(-1)! + 1;
     }
-    return { segments: Uint32Array.from(segments), vectors: Float32Array.from(rows.flat()) };
+    const vectors = new Float32Array(rows.length * this.#settings.dimension);
+    rows.forEach((row, i) => {
+      vectors.set(row, i * this.#settings.dimension);
+    });
+    return { segments: Uint32Array.from(segments), vectors };
   }
 
   /** The generation is made of the index's number and of its count of operations, which outlives restarts. */
@@ -320,6 +327,10 @@ export class OpenSearchCatalogue implements Catalogue {
       settings: {
         index: {
           knn: true,
+          // What it would save comes dear: OpenSearch 3.5 loses whole shards, until it is started anew, when segments with
+          // deleted documents are read from a source that it derives (OpenSearch issue 20622). So nothing is: the source
+          // is not kept at all, and vectors are read from a column of their own.
+          'knn.derived_source.enabled': false,
           number_of_shards: shards,
           number_of_replicas: replicas,
           refresh_interval: refreshInterval,
@@ -327,9 +338,11 @@ export class OpenSearchCatalogue implements Catalogue {
       },
       mappings: {
         dynamic: 'strict' as const,
+        _source: { enabled: false },
         properties: {
           reference: { type: 'keyword' as const },
           segment: { type: 'integer' as const },
+          packed: { type: 'binary' as const, doc_values: true },
           [this.#field]: {
             type: 'knn_vector' as const,
             dimension,
@@ -348,6 +361,18 @@ export class OpenSearchCatalogue implements Catalogue {
     const decimals = this.#isByte ? BYTE : 1e7;
     const unit = this.#isByte ? 1 : 1e7;
     return `[${Array.from(vector, (value) => Math.round(value * decimals) / unit).join(',')}]`;
+  }
+
+  /** A vector as it is stored to be read again: int8, or float32 in little-endian order; base64. */
+  #packed(vector: Float32Array): string {
+    const values = this.#isByte ? Int8Array.from(vector, (value) => Math.round(value * BYTE)) : vector;
+    return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
+  }
+
+  #unpacked(packed: string): Float32Array {
+    const bytes = new Uint8Array(Buffer.from(packed, 'base64'));
+    const values = this.#isByte ? new Int8Array(bytes.buffer) : new Float32Array(bytes.buffer);
+    return this.#isByte ? Float32Array.from(values, (value) => value / BYTE) : Float32Array.from(values);
   }
 
   #hitOf({ _score, fields }: SearchHit): Hit {
@@ -382,7 +407,6 @@ export class OpenSearchCatalogue implements Catalogue {
 }
 
 type VectorField = (typeof VECTOR_FIELDS)[keyof typeof VECTOR_FIELDS];
-type Source = { segment: number } & Partial<Record<VectorField, number[]>>;
 
 interface SearchResponse {
   status: number;
@@ -395,6 +419,11 @@ interface SearchResponse {
 interface SearchHit {
   _score: number;
   fields: { reference: [string]; segment: [number] };
+}
+
+interface StoredFields {
+  segment: [number];
+  packed: [string];
 }
 
 interface DeletedByQuery {

@@ -47,12 +47,22 @@ export function checkItems(failed: readonly { status: number; error: unknown }[]
   throw failures.find((failure) => !isTransient(failure)) ?? failures[0]!;
 }
 
-/** @param fault what OpenSearch says of it: `{ type, reason }`, or text */
+/** What OpenSearch says of a fault. Where shards failed, only their own faults say why. */
+interface Reason {
+  type?: string;
+  reason?: string;
+  caused_by?: Reason;
+  failed_shards?: { reason: Reason }[];
+}
+
+/** @param fault a `Reason`, or text */
 function refusal(what: string, status: number, fault: unknown, cause?: unknown): CatalogueError {
-  const { type = '', reason = String(fault) } = fault as { type?: string; reason?: string };
+  const { type = '', reason = String(fault), ...more } = fault as Reason;
+  const deeper = more.failed_shards?.[0]?.reason ?? more.caused_by;
+  const why = deeper ? ` (${deeper.type}: ${deeper.reason})` : '';
   const hint =
     type === 'index_not_found_exception'
       ? '; the catalogue was never set up, or was deleted: set it up and register again'
       : '';
-  return new CatalogueError(`${what} ${status} ${type}: ${reason}${hint}`, { status, type, cause });
+  return new CatalogueError(`${what} ${status} ${type}: ${reason}${why}${hint}`, { status, type, cause });
 }

@@ -1,7 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+/** What the servers of the last run wrote, and the functions on them: `ministack.log` and the like. Git ignores it. */
+export const LOGS = join(import.meta.dirname, '../../../test-logs');
 
 /** A server process that ends with us, even when we are killed. */
 export class ServerProcess {
@@ -18,7 +23,10 @@ export class ServerProcess {
     this.#name = name;
     const [executable, ...rest] = [...launcher(asNobody), command, ...args];
     this.#child = spawn(executable!, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    mkdirSync(LOGS, { recursive: true });
+    const log = createWriteStream(join(LOGS, `${name.toLowerCase()}.log`), { flags: 'a' });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+      stream.pipe(log, { end: false });
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#output = (this.#output + text).slice(-20_000);
       });
