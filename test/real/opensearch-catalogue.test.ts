@@ -66,7 +66,9 @@ describe('OpenSearchCatalogue', () => {
     expect(await mapping.text()).toMatch(/"data_type":"byte"/i);
     expect(hits.map(([best]) => best!.segment)).toEqual([...numbered(50)]);
     expect(hits.every(([best]) => Math.abs(best!.similarity - 1) < 0.02)).toBe(true);
-    expect(stored.vectors.every((value, i) => Math.abs(value / QUANTISED_ONE - vectors[i]!) < 0.01)).toBe(true);
+    expect(stored.vectors.every((value, i) => Math.abs(value / QUANTISED_ONE - vectors[i]!) < 0.01)).toBe(
+      true,
+    );
   });
 
   it('refuses an encoder that the engine does not have', () => {
