@@ -21,9 +21,8 @@ const MERGING = 'indices:admin/forcemerge';
  * The indexes of one model's catalogue in OpenSearch: the live one behind the alias `refrain-MODEL`, and at times its
  * successor behind `refrain-MODEL-next`. Numbers in their names only grow.
  *
- * What goes from one to the other is read and written like everything else, and not by `_reindex`: of an index with
- * derived vectors, which is how they are kept by default, OpenSearch 3.5 was seen to copy nothing from the second time
- * on, and to call that a success (40 documents in two shards do).
+ * What goes from one to the other is read and written like everything else, and not by `_reindex`, which copies sources:
+ * there are none (see the catalogue's index definition).
  */
 export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
   readonly #client: Client;
@@ -274,6 +273,8 @@ export class OpenSearchUpkeep implements CatalogueUpkeep, CatalogueRebuild {
     const counts = await catalogue.stats();
     const { body } = await this.#call(() => this.#client.indices.stats({ index, metric: ['store'] }));
     const { _all } = body as unknown as StoreStats;
+    // What was merged is searched, and counted, from the next refresh on.
+    await this.#refresh(index);
     const { shards, wanted } = await this.#graphsOf(index);
     const segmentsIn = (graphs: Graph[]) => graphs.reduce((sum, { num_docs }) => sum + num_docs, 0);
     const small = segmentsIn(shards.flatMap((graphs) => graphs.slice(wanted)));
