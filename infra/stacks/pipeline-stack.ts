@@ -72,7 +72,11 @@ export class PipelineStack extends Stack {
         ...FUNCTIONS[name === 'register' ? 'register' : 'scan'],
         code: Code.fromAsset(bundle),
         options: {
-          environment: { ...environment, REFRAIN_SCAN_REQUESTS_URL: requests.queueUrl },
+          environment: {
+            ...environment,
+            REFRAIN_SCAN_REQUESTS_URL: requests.queueUrl,
+            ...(name !== 'register' && { REFRAIN_SCAN_STRIDE: String(stage.scanStride) }),
+          },
           layers: [media],
           ...(catalogue.network && {
             vpc: catalogue.network.vpc,

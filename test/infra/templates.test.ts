@@ -21,9 +21,9 @@ function placeholders(): Bundles {
   return { scan: folder, register: folder, mediaLayer: folder };
 }
 
-function synthesise(stageName: string) {
+function synthesise(stageName: string, stages = config.context.stages) {
   const app = new App({ context: config.context });
-  const stacks = createStacks(app, readStage(stageName, config.context.stages), placeholders());
+  const stacks = createStacks(app, readStage(stageName, stages), placeholders());
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   const resources = Object.values(stacks).flatMap((stack) =>
     Object.entries(Template.fromStack(stack).toJSON().Resources as Record<string, Resource>).map(
@@ -263,6 +263,20 @@ describe('the stage settings', () => {
     const copies = functions.map(({ REFRAIN_OPENSEARCH_REPLICAS }) => Number(REFRAIN_OPENSEARCH_REPLICAS));
     expect(copies).toHaveLength(3);
     expect(Math.min(...copies)).toBeGreaterThanOrEqual(1);
+  });
+
+  it('tell both scan functions how many segments they may leave out, and nobody else', () => {
+    const dev = { ...config.context.stages.dev, scanStride: 3 };
+    const { ofType } = synthesise('dev', { dev });
+    const told = ofType('AWS::Lambda::Function').map(({ Properties }) => [
+      String(Properties['FunctionName']).split('-').at(-1),
+      Properties['Environment']?.Variables.REFRAIN_SCAN_STRIDE,
+    ]);
+
+    expect(told.filter(([, stride]) => stride !== undefined)).toEqual([
+      ['scan', '3'],
+      ['backfill', '3'],
+    ]);
   });
 
   it('name the stages that there are', () => {
