@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { DEFAULT_SCAN_SETTINGS } from '../functions/scan/dependencies.ts';
 
 /** How the index is made. A change takes hold with `refrain aws reindex`. */
 const IndexSettings = z.object({
@@ -40,8 +39,8 @@ export const StageSettings = z.object({
   backfillConcurrency: z.int().min(2).max(1000),
   registerConcurrency: z.int().min(2).max(1000),
   embedConcurrency: z.int().min(1),
-  /** Every so many-th segment of an upload is asked first (docs/SCALE.md); 1 asks for all of them, at thrice the load. */
-  scanStride: z.int().min(1).default(DEFAULT_SCAN_SETTINGS.stride),
+  /** Asks for another share of an upload's segments than the functions do by themselves (docs/SCALE.md); 1 for all of them. */
+  scanStride: z.int().min(1).optional(),
   /** When few upload, so that the catalogue's processors have time to merge its graphs. */
   nightHourUtc: z.int().min(0).max(23).default(3),
   /** Told of every alarm. */

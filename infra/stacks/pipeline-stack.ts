@@ -75,7 +75,7 @@ export class PipelineStack extends Stack {
           environment: {
             ...environment,
             REFRAIN_SCAN_REQUESTS_URL: requests.queueUrl,
-            ...(name !== 'register' && { REFRAIN_SCAN_STRIDE: String(stage.scanStride) }),
+            ...(name !== 'register' && stage.scanStride && { REFRAIN_SCAN_STRIDE: String(stage.scanStride) }),
           },
           layers: [media],
           ...(catalogue.network && {
