@@ -94,9 +94,9 @@ export class PipelineStack extends Stack {
       [scan, storage.scanRequests],
       [backfill, storage.scanBackfill],
     ] as const) {
-      allow(listener, OBJECTS.read, [inside(storage.uploads)]);
-      allow(listener, [...OBJECTS.read, ...OBJECTS.write], [inside(storage.evidence)]);
-      allow(listener, ['s3:ListBucket'], [storage.evidence.bucketArn]);
+      // References, too: what is in doubt is compared with the recording itself.
+      allowReading(listener, storage.uploads, storage.references, storage.evidence);
+      allow(listener, OBJECTS.write, [inside(storage.evidence)]);
       allow(
         listener,
         [...RECORDS.read, ...RECORDS.write],
@@ -105,7 +105,7 @@ export class PipelineStack extends Stack {
       allow(listener, RECORDS.read, tablesOf(storage.tables.references));
       allow(listener, ['sqs:SendMessage'], [requests.queueArn, review.reviewQueue.queueArn]);
     }
-    allow(register, OBJECTS.read, [inside(storage.references)]);
+    allowReading(register, storage.references);
     allow(register, [...RECORDS.read, ...RECORDS.write], tablesOf(storage.tables.references));
     // A rebuild of the catalogue asks for what must be heard again.
     allow(register, ['sqs:SendMessage'], [storage.registerRequests.queueArn]);
@@ -253,6 +253,16 @@ function allow(listener: LambdaFunction, actions: string[], resources: string[])
   for (const resource of resources.filter((arn) => arn.endsWith('/*'))) {
     acknowledgeResource(listener.role!, resource, 'Keys and index names are only known at run time.');
   }
+}
+
+/** Listing belongs to reading: whoever may not list is told that a missing object is forbidden, and would try for ever. */
+function allowReading(listener: LambdaFunction, ...buckets: Bucket[]): void {
+  allow(listener, OBJECTS.read, buckets.map(inside));
+  allow(
+    listener,
+    ['s3:ListBucket'],
+    buckets.map(({ bucketArn }) => bucketArn),
+  );
 }
 
 /** By name and not by reference: cdk-nag and its exceptions are then readable, and the same in every stage. */

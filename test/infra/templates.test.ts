@@ -142,6 +142,27 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     ).toEqual([]);
   });
 
+  it('lets functions read what they must, list what they read, and write evidence only', () => {
+    const allowed = (name: string, ...actions: string[]) =>
+      stage
+        .ofType('AWS::IAM::Policy')
+        .filter(({ id }) => id.includes(`/${name}Role`))
+        .flatMap(({ Properties }) => Properties['PolicyDocument'].Statement)
+        .filter(({ Action }) => actions.every((action) => [Action].flat().includes(action)))
+        .flatMap(({ Resource }) => Resource)
+        .map((resource) => JSON.stringify(resource).match(/uploads|references|evidence/i)![0].toLowerCase())
+        .toSorted();
+    const scanned = ['evidence', 'references', 'uploads'];
+    const expected = { scan: scanned, backfill: scanned, register: ['references'], embed: [] };
+
+    for (const [name, buckets] of Object.entries(expected)) {
+      expect(allowed(name, 's3:GetObject', 's3:GetObjectVersion'), name).toEqual(buckets);
+      // Whoever may not list is told 403 of what is missing, and would take it for a fault.
+      expect(allowed(name, 's3:ListBucket'), name).toEqual(buckets);
+      expect(allowed(name, 's3:PutObject'), name).toEqual(name.match(/scan|backfill/) ? ['evidence'] : []);
+    }
+  });
+
   it('allows no wildcard action that could do everything a service can', () => {
     const policies = [...stage.ofType('AWS::IAM::Policy'), ...stage.ofType('AWS::IAM::Role')];
     const actions = policies
