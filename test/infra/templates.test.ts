@@ -150,7 +150,11 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
         .flatMap(({ Properties }) => Properties['PolicyDocument'].Statement)
         .filter(({ Action }) => actions.every((action) => [Action].flat().includes(action)))
         .flatMap(({ Resource }) => Resource)
-        .map((resource) => JSON.stringify(resource).match(/uploads|references|evidence/i)![0].toLowerCase())
+        .map((resource) =>
+          JSON.stringify(resource)
+            .match(/uploads|references|evidence/i)![0]
+            .toLowerCase(),
+        )
         .toSorted();
     const scanned = ['evidence', 'references', 'uploads'];
     const expected = { scan: scanned, backfill: scanned, register: ['references'], embed: [] };
