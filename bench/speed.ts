@@ -9,7 +9,7 @@ import { SegmentGrid } from '../functions/core/segment-grid.ts';
 import type { Hit } from '../functions/core/segments.ts';
 import type { PcmBlock } from '../functions/ports/decoder.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../functions/scan/dependencies.ts';
-import type { ReadStretch } from '../functions/scan/hear-again.ts';
+import type { Reopen } from '../functions/scan/hear-again.ts';
 import { hitsOf, strideIn } from '../functions/scan/listen.ts';
 import { matchHeard } from '../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
@@ -200,20 +200,23 @@ async function measureScan(path: string): Promise<ScanCost> {
     return found;
   });
   const { durationMs } = decoded;
-  // What is in doubt is decoded once more: part of matching in time, of decoding in kind.
+  // What is in doubt is decoded once more, and so is the recording: part of matching in time, of decoding in kind.
   let decodedAgain = 0;
-  const readAgain: ReadStretch = async (fromMs, toMs, rate) => {
-    let stretch: Float32Array;
-    const read = async () => (stretch = await readStretch(new MediaDecoder(), path, fromMs, toMs, rate));
-    decodedAgain += (await cpuOf(read)).cpuSeconds;
-    return stretch!;
-  };
+  const open =
+    (path: string): Reopen =>
+    (use) =>
+      use(async (fromMs, toMs, rate) => {
+        let stretch: Float32Array;
+        const read = async () => (stretch = await readStretch(new MediaDecoder(), path, fromMs, toMs, rate));
+        decodedAgain += (await cpuOf(read)).cpuSeconds;
+        return stretch!;
+      });
   await timed('match', () => {
     const windows = embedded.map((window, i) =>
       encodeWindow({ ...window, hits: searched[i]!, undecodable: [] }),
     );
     const heard = { ...joinWindows(windows), durationMs, truncated: false };
-    return matchHeard(heard, deps, (use) => use(readAgain));
+    return matchHeard(heard, deps, { upload: open(path), recording: ({ source }) => open(source.key) });
   });
   stages.decode += decodedAgain;
   stages.match -= decodedAgain;

@@ -1,10 +1,14 @@
+import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { Stretch } from '../../functions/core/alignment/other-speeds.ts';
 import { median, quantile } from '../../functions/core/alignment/quantile.ts';
+import type { Reference } from '../../functions/core/reference.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
+import type { Reopen } from '../../functions/scan/hear-again.ts';
 import { matchHeard } from '../../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
+import { readStretch } from '../../functions/steps/read-stretch.ts';
 import type { Runtime } from '../../local/runtime.ts';
 import { run } from './audio.ts';
 
@@ -36,7 +40,7 @@ export async function latenciesOf(paths: readonly string[], runtime: Runtime): P
   };
 }
 
-/** Times the three steps of a scan on one file, PCM in memory; a second hearing counts as matching. Meant for short queries: one window. */
+/** Times the three steps of a scan on one file, PCM in memory; a second hearing counts as matching, without decoding the recordings. Meant for short queries: one window. */
 async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   const embedder = runtime.model;
   const { model } = embedder;
@@ -58,12 +62,26 @@ async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   const searched = performance.now();
   const durationMs = (all.length * 1000) / model.sampleRate;
   const window = encodeWindow({ segments, vectors, hits, undecodable: [] });
-  await matchHeard({ ...joinWindows([window]), durationMs, truncated: false }, deps, (use) =>
-    use(async (fromMs, toMs, rate) => finer.subarray((fromMs * rate) / 1000, (toMs * rate) / 1000)),
-  );
+  let decoding = 0;
+  const recording =
+    ({ source }: Reference): Reopen =>
+    (use) =>
+      use(async (fromMs, toMs, rate) => {
+        const before = performance.now();
+        const heard = await readStretch(decoder, source.key, fromMs, toMs, rate);
+        decoding += performance.now() - before;
+        return heard;
+      });
+  await matchHeard({ ...joinWindows([window]), durationMs, truncated: false }, deps, {
+    upload: (use) =>
+      use(async (fromMs, toMs, rate) => finer.subarray((fromMs * rate) / 1000, (toMs * rate) / 1000)),
+    recording,
+  });
   const matched = performance.now();
-  return { embed: embedded - started, search: searched - embedded, match: matched - searched };
+  return { embed: embedded - started, search: searched - embedded, match: matched - searched - decoding };
 }
+
+const decoder = new MediaDecoder();
 
 async function decodedAt(rate: number, path: string): Promise<Float32Array> {
   const raw = ['-f', 'f32le', '-ar', String(rate), '-ac', '1', 'pipe:1'];

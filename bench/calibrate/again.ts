@@ -26,7 +26,7 @@ export function doubtOf(answers: readonly Answer[], calibration: Calibration): n
 export async function heardAgain(
   answers: readonly Answer[],
   calibration: Calibration,
-  { stored, grid }: Collected,
+  { stored, paths, grid }: Collected,
   embedder: Embedder,
   say: (line: string) => void,
 ): Promise<Answer[]> {
@@ -46,9 +46,15 @@ export async function heardAgain(
       spans,
       stored,
       query.seconds * 1000,
-      (use) => {
-        doubts++;
-        return use((fromMs, toMs, rate) => stretchOf(query.audio, fromMs / 1000, toMs / 1000, rate));
+      {
+        upload: (use) => {
+          doubts++;
+          return use((fromMs, toMs, rate) => stretchOf(query.audio, fromMs / 1000, toMs / 1000, rate));
+        },
+        recording: (id) => (use) =>
+          use((fromMs, toMs, rate) =>
+            stretchOf({ path: paths.get(id)!, speed: 1 }, fromMs / 1000, toMs / 1000, rate),
+          ),
       },
       {
         embedder: calibrated,

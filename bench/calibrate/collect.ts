@@ -51,6 +51,8 @@ export interface Collected {
   grid: SegmentGrid;
   /** Stored vectors of every reference, as the catalogue would return them. */
   stored: Map<string, QuantisedVectors>;
+  /** Where the recording of each reference lies. */
+  paths: Map<string, string>;
   cases: Case[];
 }
 
@@ -80,7 +82,9 @@ export async function collect(
     });
 
   const stored = new Map<string, QuantisedVectors>();
+  const paths = new Map<string, string>();
   for (const [i, track] of [...insiders, ...outsiders, ...distractors].entries()) {
+    paths.set(track.id, track.path);
     stored.set(track.id, await embedded(track.path));
     if (i % 50 === 0) say(`embedded ${i} tracks`);
   }
@@ -158,7 +162,7 @@ export async function collect(
     }
     say(`${cases.length} queries and whole tracks`);
   }
-  return { grid, stored, cases };
+  return { grid, stored, paths, cases };
 }
 
 /** Leaves out the hits that a scan would not have asked for, window by window. */

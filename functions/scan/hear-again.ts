@@ -19,13 +19,21 @@ import type { QuantisedVectors } from '../ports/catalogue.ts';
 import type { Embedder } from '../ports/embedder.ts';
 import { embedWindow } from '../steps/embed-window.ts';
 import { windowsOf } from '../steps/windows.ts';
+import { compared } from './compare.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import { encodeWindow, joinWindows } from './window-record.ts';
 
-/** Reads a stretch of the upload: mono PCM at `rate` Hz, from `fromMs` to `toMs` or to its end. */
+/** Reads a stretch of it: mono PCM at `rate` Hz, from `fromMs` to `toMs` or to its end. */
 export type ReadStretch = (fromMs: number, toMs: number, rate: number) => Promise<Float32Array>;
-/** Opens the upload once more, for as long as `use` runs. */
+/** Opens a sound once more, for as long as `use` runs. */
 export type Reopen = <T>(use: (read: ReadStretch) => Promise<T>) => Promise<T>;
+
+/** What can be heard once more. */
+export interface Sources {
+  upload: Reopen;
+  /** The recording that a reference was made of. */
+  recording(referenceId: string): Reopen;
+}
 
 /** What hearing takes. */
 export type HearingDependencies = Pick<ScanDependencies, 'embedder' | 'catalogue' | 'settings' | 'log'>;
@@ -37,8 +45,8 @@ const LONGEST_MS = 180_000;
 const APART_MS = 60_000;
 
 /**
- * Possible matches that are not sure are heard again at other speeds, and become sure where the music then is what it was
- * thought to be.
+ * Possible matches that are not sure are heard again: compared with the recording itself, and, if it is not that, played at
+ * other speeds. They become sure where the music then is what it was thought to be.
  *
  * @param spans all that could be a match, sure or not
  * @returns what the second hearing found, sure or not
@@ -47,11 +55,12 @@ export async function hearAgain(
   spans: readonly MatchedSpan[],
   stored: ReadonlyMap<string, QuantisedVectors>,
   uploadMs: number,
-  reopen: Reopen,
+  sources: Sources,
   deps: HearingDependencies,
 ): Promise<MatchedSpan[]> {
   const { model } = deps.embedder;
-  const { threshold } = calibrationOf(model);
+  const calibration = calibrationOf(model);
+  const { threshold } = calibration;
   const isSure = ({ confidence }: MatchedSpan) => confidence >= threshold;
   const sure = spans.filter(isSure);
   const doubts = doubtful(spans, threshold, uploadMs);
@@ -60,16 +69,17 @@ export async function hearAgain(
 
   const found: MatchedSpan[] = [];
   try {
-    await reopen(async (read) => {
+    await sources.upload(async (read) => {
       for (const { fromMs, toMs, doubts: near } of readTogether(doubts, uploadMs)) {
         if (near.every((span) => isCovered(span, sure))) continue;
         const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
         const stretch = new Stretch(fromMs, pcm, grid);
         for (const span of near) {
           if (isCovered(span, sure)) continue;
-          const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
-          const speed = await speedOf(span, stretch, reference, deps.embedder);
-          const matches = speed ? await matchesAt(speed, stretch, around(span, uploadMs), stored, deps) : [];
+          const same = await unlessGone(
+            compared(span, stretch, sources.recording(span.referenceId), calibration),
+          );
+          const matches = same && isSure(same) ? [same] : await atOtherSpeed(span, stretch);
           // What is around a doubt may have been sure before.
           const fresh = matches.filter((match) => !isCovered(match, sure));
           found.push(...fresh);
@@ -78,11 +88,29 @@ export async function hearAgain(
       }
     });
   } catch (error) {
-    if (!(error instanceof RejectedAudioError || error instanceof ObjectNotFoundError)) throw error;
+    if (!isGone(error)) throw error;
     deps.log.warn('what was in doubt cannot be heard again', { code: error.code, message: error.message });
   }
   return found;
+
+  async function atOtherSpeed(span: MatchedSpan, stretch: Stretch): Promise<MatchedSpan[]> {
+    const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
+    const speed = await speedOf(span, stretch, reference, deps.embedder);
+    return speed ? matchesAt(speed, stretch, around(span, uploadMs), stored, deps) : [];
+  }
+
+  /** Recordings need not be kept: without them, vectors decide. */
+  async function unlessGone<T>(comparison: Promise<T>): Promise<T | undefined> {
+    return comparison.catch((error) => {
+      if (!isGone(error)) throw error;
+      deps.log.info('a recording cannot be compared with', { code: error.code, message: error.message });
+      return undefined;
+    });
+  }
 }
+
+const isGone = (error: unknown): error is RejectedAudioError | ObjectNotFoundError =>
+  error instanceof RejectedAudioError || error instanceof ObjectNotFoundError;
 
 interface Surroundings {
   fromMs: number;

@@ -23,12 +23,12 @@ export interface Match {
  * References that are disabled, gone or still being registered do not match; neither does what lies in the parts that
  * their owner excluded.
  *
- * @param reopen opens the upload once more; without it, what is in doubt is left out
+ * @param sources opens the upload and recordings once more; without it, what is in doubt is left out
  */
 export async function matchHeard(
   heard: Heard,
   deps: MatchingDependencies,
-  reopen?: Reopen,
+  sources?: { upload: Reopen; recording(reference: Reference): Reopen },
 ): Promise<Match[]> {
   const { model } = deps.embedder;
   const grid = new SegmentGrid(model);
@@ -42,7 +42,15 @@ export async function matchHeard(
   }
   const least = Math.min(calibration.threshold, calibration.doubt);
   const possible = align(heard, proposals, stored, grid, calibration, { least });
-  const again = reopen ? await hearAgain(possible, stored, heard.durationMs, reopen, deps) : [];
+  const again = sources
+    ? await hearAgain(
+        possible,
+        stored,
+        heard.durationMs,
+        { ...sources, recording: (referenceId) => sources.recording(proposed.get(referenceId)!) },
+        deps,
+      )
+    : [];
   const spans = [...possible, ...again].filter(({ confidence }) => confidence >= calibration.threshold);
 
   return active

@@ -82,17 +82,22 @@ async function listenAndMatch(
   run: ScanRun,
 ): Promise<{ listened: Listened; matches: Match[] }> {
   const { heard, brokeOff } = await listenAsFarAsPossible(scan, deps, run);
+  const opener = openerOf(deps, run);
   const summary = sumUp(heard.segments, heard.undecodable, heard, new SegmentGrid(deps.embedder.model));
   return {
     listened: { ...summary, ...(brokeOff && { brokeOff }) },
-    matches: await matchHeard(heard, deps, reopenerOf(scan.upload, deps, run)),
+    matches: await matchHeard(heard, deps, {
+      upload: opener(scan.upload),
+      recording: ({ source }) => opener(source),
+    }),
   };
 }
 
-const reopenerOf =
-  (upload: ObjectVersion, { objects, decoder }: ScanDependencies, { signal }: ScanRun): Reopen =>
+const openerOf =
+  ({ objects, decoder }: ScanDependencies, { signal }: ScanRun) =>
+  (object: ObjectVersion): Reopen =>
   (use) =>
-    objects.withFile(upload, (path) =>
+    objects.withFile(object, (path) =>
       use((fromMs, toMs, rate) => readStretch(decoder, path, fromMs, toMs, rate, signal)),
     );
 

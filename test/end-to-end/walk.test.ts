@@ -21,7 +21,7 @@ import { hearAgain } from '../../functions/scan/hear-again.ts';
 import { readStretch } from '../../functions/steps/read-stretch.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
-import { encodeAudio, hiss, music, temporaryFolder } from '../support/audio.ts';
+import { encodeAudio, hiss, music, seededRandom, temporaryFolder } from '../support/audio.ts';
 import { delivery } from '../support/delivery.ts';
 
 // The real handlers on a real store, model, decoder and index: what a queue may do to them, and what must come out.
@@ -190,6 +190,7 @@ describe('a second hearing', () => {
   let referenceId: string;
   let doubt: MatchedSpan;
   let hear: (spans: MatchedSpan[]) => Promise<MatchedSpan[]>;
+  const gone = () => () => Promise.reject(new ObjectNotFoundError('the recording'));
   beforeAll(async () => {
     const { items } = await store.references.list();
     referenceId = items[0]!.referenceId;
@@ -209,7 +210,10 @@ describe('a second hearing', () => {
         spans,
         new Map([[referenceId, vectors]]),
         20_000,
-        (use) => use((fromMs, toMs, rate) => readStretch(deps.decoder, fast, fromMs, toMs, rate)),
+        {
+          upload: (use) => use((fromMs, toMs, rate) => readStretch(deps.decoder, fast, fromMs, toMs, rate)),
+          recording: gone,
+        },
         deps,
       );
   });
@@ -231,9 +235,71 @@ describe('a second hearing', () => {
 
   it('reads nothing when nothing is in doubt', async () => {
     const sure = played({ ...doubt, confidence: 0.99 });
-    const reopen = () => Promise.reject(new Error('read'));
+    const upload = () => Promise.reject(new Error('read'));
 
-    expect(await hearAgain([sure], new Map(), 20_000, reopen, deps)).toEqual([]);
+    expect(await hearAgain([sure], new Map(), 20_000, { upload, recording: gone }, deps)).toEqual([]);
+  });
+});
+
+describe('music below noise', () => {
+  const fromSeconds = 30;
+  /** Music, and noise that is three times as loud: no segment is like the recording's. */
+  const drowned = (pcm: Float32Array) => {
+    const random = seededRandom(11);
+    const loudness = Math.sqrt(pcm.reduce((sum, x) => sum + x * x, 0) / pcm.length);
+    return pcm.map((x) => 0.2 * (x + 3 * Math.sqrt(12) * loudness * (random() - 0.5)));
+  };
+  /** Whatever could be a match is in doubt. */
+  const doubting: ScanDependencies['embedder'] = {
+    get model() {
+      return { ...model.model, calibration: { ...model.model.calibration, doubt: 0 } };
+    },
+    embed: (pcm) => model.embed(pcm),
+  };
+
+  it('is found by comparing it with the recording', async () => {
+    upload('drowned.flac', drowned(song.subarray(fromSeconds * RATE, (fromSeconds + 12) * RATE)));
+
+    await scan(objectCreated({ bucket: 'uploads', key: 'drowned.flac' }), invocation('run'), {
+      embedder: doubting,
+    });
+
+    const { verdict, detections } = await verdictOn('drowned.flac');
+    expect(verdict).toBe('flagged');
+    const [span] = detections[0]!.spans;
+    expect(span).toMatchObject({ uploadStartMs: 0, speed: 1 });
+    expect(Math.abs(span!.uploadEndMs - 12_000)).toBeLessThan(100);
+    expect(Math.abs(span!.referenceStartMs - fromSeconds * 1000)).toBeLessThan(10);
+  });
+
+  it('is not found when the recording is not there any more', async () => {
+    upload('drowned-and-gone.flac', drowned(song.subarray(fromSeconds * RATE, (fromSeconds + 12) * RATE)));
+    const objects: ScanDependencies['objects'] = {
+      describe: (object) => store.objects.describe(object),
+      withFile: (object, use) =>
+        object.key === 'song.flac'
+          ? Promise.reject(new ObjectNotFoundError(object.key))
+          : store.objects.withFile(object, use),
+    };
+
+    const result = await scan(
+      objectCreated({ bucket: 'uploads', key: 'drowned-and-gone.flac' }),
+      invocation('run'),
+      { embedder: doubting, objects },
+    );
+
+    expect(result).toEqual({ batchItemFailures: [] });
+    expect(await verdictOn('drowned-and-gone.flac')).toMatchObject({ verdict: 'clear', detections: [] });
+  });
+
+  it('is not taken for another recording', async () => {
+    upload('drowned-other.flac', drowned(other.subarray(0, 12 * RATE)));
+
+    await scan(objectCreated({ bucket: 'uploads', key: 'drowned-other.flac' }), invocation('run'), {
+      embedder: doubting,
+    });
+
+    expect(await verdictOn('drowned-other.flac')).toMatchObject({ verdict: 'clear', detections: [] });
   });
 });
 

@@ -63,6 +63,14 @@ export class Stretch {
     return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
   }
 
+  /** All of it at the model's rate. What lies above half of that folds back, and is faint. */
+  get atModelRate(): Float32Array {
+    return Float32Array.from(
+      { length: Math.floor(this.pcm.length / Stretch.OVERSAMPLING) },
+      (_, i) => this.pcm[i * Stretch.OVERSAMPLING]!,
+    );
+  }
+
   /**
    * What is heard from `fromMs` to `toMs` when an upload that plays `speed` times as fast as the original is slowed down to it.
    * @returns mono PCM at the model's rate, whole segments only; one second of it is `1 / speed` seconds of the upload

@@ -1,0 +1,194 @@
+import FFT from 'fft.js';
+
+// Whether two sounds are one recording, told by their waveforms: the generalised cross-correlation with phase transform
+// (GCC-PHAT; Knapp & Carter, "The generalized correlation method for estimation of time delay", 1976). Every frequency
+// counts the same, however loud it is, and only for its phase. The phases of one recording agree at one lag, also below
+// noise, under speech and in a room; those of two recordings agree at none, however alike they sound. Five seconds hold
+// some 30,000 phases, so that it stands out when few of them agree. What plays at another speed does not agree:
+// vectors (`similarity.ts`) forgive more, this is sure of more.
+
+/** Rate of the PCM that is compared, Hz. */
+export const WAVEFORM_RATE = 16_000;
+/** How far off its expected place a sound is looked for: lines through few segments are a segment off at times. */
+export const REACH_MS = 512;
+
+const REACH = (REACH_MS * WAVEFORM_RATE) / 1000;
+/** Blocks of a second overlap by half. */
+const STEP = REACH;
+const BLOCK = 2 * STEP;
+const SIZE = BLOCK + 2 * REACH;
+/** Noise and lossy coding leave little of the phases above 3,600 Hz, and rumble is below 150. */
+const FIRST_BIN = Math.round((150 * SIZE) / WAVEFORM_RATE);
+const BINS = Math.round((3_600 * SIZE) / WAVEFORM_RATE) - FIRST_BIN + 1;
+/** So half of the rate is enough for lags. */
+const LAG_SAMPLES = 2;
+/** Clocks of players and recorders differ by so many millionths; by more, the phases of ten seconds would fade. */
+const DRIFTS = [0, -33e-6, 33e-6, -66e-6, 66e-6, -100e-6, 100e-6];
+/** Samples (RMS) that are no sound. */
+const SILENCE = 1e-4;
+/** A median absolute deviation in standard deviations, if the distribution is normal. */
+const MEDIAN_DEVIATION = 0.6745;
+
+/** Where, and how well, two sounds agree. Times are of the first one. */
+export interface Agreement {
+  /** The correlation at its peak, in standard deviations of what it is at all other lags: 4 to 10 by chance. */
+  coherence: number;
+  /** By how much the second sound is later than expected. */
+  lagMs: number;
+  fromMs: number;
+  toMs: number;
+}
+
+/** What is searched for a lag at once. Over more, clocks drift apart by more than is looked for. */
+const EXCERPT_BLOCKS = 18;
+/** Samples by which the lag may move from one block to the next. */
+const MOST_MOVED = 4;
+/** A block that agrees by less, in standard deviations, speaks against going on; by so much altogether, it is the end. */
+const EXPECTED = 3;
+const DROP = 12;
+
+const forward = new FFT(SIZE);
+const backward = new FFT(SIZE / LAG_SAMPLES);
+const hann = Float64Array.from({ length: BLOCK }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / BLOCK) ** 2);
+
+/**
+ * Compares a sound with where it is expected in another one: ten seconds in the middle for the lag at which they agree,
+ * and from there on block by block to both ends, for as long as they go on together.
+ *
+ * @param sound mono PCM at `WAVEFORM_RATE`
+ * @param other the same, from `REACH_MS` before the expected place to `REACH_MS` behind its end
+ * @param middleMs where in `sound` the middle is
+ * @returns `undefined` for less than a second
+ */
+export function agreementOf(
+  sound: Float32Array,
+  other: Float32Array,
+  middleMs: number,
+): Agreement | undefined {
+  const count = Math.floor((sound.length - BLOCK) / STEP) + 1;
+  if (count < 1) return undefined;
+  const phases = (block: number) =>
+    phasesOf(
+      sound.subarray(block * STEP, block * STEP + BLOCK),
+      other.subarray(block * STEP, block * STEP + SIZE),
+    );
+  const middle = Math.round(middleMs / REACH_MS) - 1;
+  const from = Math.max(0, Math.min(count, middle + EXCERPT_BLOCKS / 2) - EXCERPT_BLOCKS);
+  const to = Math.min(count, from + EXCERPT_BLOCKS);
+  const excerpt = Array.from({ length: to - from }, (_, i) => phases(from + i));
+  const peak = DRIFTS.map((drift) => ({ ...peakOf(correlation(stacked(excerpt, drift))), drift })).reduce(
+    (a, b) => (b.coherence > a.coherence ? b : a),
+  );
+
+  // From the block that agrees most to both sides.
+  const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
+  const seed = agrees.indexOf(Math.max(...agrees));
+  const reach = (direction: 1 | -1): number => {
+    let lag = peak.lag + peak.drift * seed * STEP;
+    let [score, best, end] = [0, 0, from + seed];
+    for (let i = from + seed + direction; i >= 0 && i < count && score > best - DROP; i += direction) {
+      const block = excerpt[i - from] ?? phases(i);
+      const near = nearest(block, lag, peak.sign);
+      if (near.agrees > 2 * EXPECTED) lag = near.lag;
+      score += near.agrees - EXPECTED;
+      if (score > best) [best, end] = [score, i];
+    }
+    return end;
+  };
+  const [first, last] = [reach(-1), reach(1)];
+  return {
+    coherence: peak.coherence,
+    lagMs: ((peak.lag - REACH) * 1000) / WAVEFORM_RATE,
+    // A block speaks of its middle; at the end of the sound, of all of itself.
+    fromMs: first === 0 ? 0 : (first + 0.5) * REACH_MS,
+    toMs: last === count - 1 ? (sound.length * 1000) / WAVEFORM_RATE : (last + 1.5) * REACH_MS,
+  };
+}
+
+/** How much a block agrees at about this lag. */
+function nearest(phases: Float64Array, lag: number, sign: number): { agrees: number; lag: number } {
+  let best = { agrees: Number.NEGATIVE_INFINITY, lag };
+  for (let moved = -MOST_MOVED; moved <= MOST_MOVED; moved += LAG_SAMPLES) {
+    const agrees = sign * at(phases, lag + moved);
+    if (agrees > best.agrees) best = { agrees, lag: lag + moved };
+  }
+  return best;
+}
+
+/** The cross spectrum of a block and its surroundings, each bin of length 1; zeros where one of the two is silent. */
+function phasesOf(block: Float32Array, surroundings: Float32Array): Float64Array {
+  const phases = new Float64Array(2 * BINS);
+  if (levelOf(block) < SILENCE || levelOf(surroundings) < SILENCE) return phases;
+  const a = spectrumOf(Float64Array.from(block, (x, i) => x * hann[i]!));
+  const b = spectrumOf(surroundings);
+  for (let i = 0; i < phases.length; i += 2) {
+    const k = 2 * FIRST_BIN + i;
+    const real = a[k]! * b[k]! + a[k + 1]! * b[k + 1]!;
+    const imaginary = a[k]! * b[k + 1]! - a[k + 1]! * b[k]!;
+    const length = Math.hypot(real, imaginary) || 1;
+    phases[i] = real / length;
+    phases[i + 1] = imaginary / length;
+  }
+  return phases;
+}
+
+function spectrumOf(pcm: ArrayLike<number>): Float64Array {
+  const padded = new Float64Array(SIZE);
+  padded.set(pcm);
+  const spectrum = new Float64Array(2 * SIZE);
+  forward.realTransform(spectrum, padded);
+  return spectrum;
+}
+
+/** The sum of all blocks, each turned back by what the clocks have drifted apart until it begins. */
+function stacked(blocks: readonly Float64Array[], drift: number): Float64Array {
+  const sum = new Float64Array(2 * BINS);
+  blocks.forEach((phases, n) => {
+    const turn = (2 * Math.PI * drift * n * STEP) / SIZE;
+    const [stepReal, stepImaginary] = [Math.cos(turn), Math.sin(turn)];
+    let [real, imaginary] = [Math.cos(turn * FIRST_BIN), Math.sin(turn * FIRST_BIN)];
+    for (let i = 0; i < sum.length; i += 2) {
+      sum[i]! += phases[i]! * real - phases[i + 1]! * imaginary;
+      sum[i + 1]! += phases[i]! * imaginary + phases[i + 1]! * real;
+      const next = real * stepReal - imaginary * stepImaginary;
+      imaginary = real * stepImaginary + imaginary * stepReal;
+      real = next;
+    }
+  });
+  return sum;
+}
+
+/** Back to time: how much the sounds agree at every `LAG_SAMPLES`th lag from `-REACH` to `REACH`. */
+function correlation(phases: Float64Array): Float64Array {
+  const spectrum = new Float64Array(2 * backward.size);
+  spectrum.set(phases, 2 * FIRST_BIN);
+  const time = new Float64Array(2 * backward.size);
+  backward.inverseTransform(time, spectrum);
+  return Float64Array.from({ length: (2 * REACH) / LAG_SAMPLES }, (_, i) => time[2 * i]!);
+}
+
+/** The highest peak against what is usual at other lags. Upside down (`sign` -1) it is the same recording as well. */
+function peakOf(correlations: Float64Array): { coherence: number; sign: number; lag: number } {
+  const sizes = correlations.map(Math.abs);
+  const highest = sizes.reduce((best, size, i) => (size > sizes[best]! ? i : best), 0);
+  const deviation = sizes.toSorted()[sizes.length >> 1]! / MEDIAN_DEVIATION;
+  return {
+    coherence: deviation === 0 ? 0 : sizes[highest]! / deviation,
+    sign: Math.sign(correlations[highest]!),
+    lag: highest * LAG_SAMPLES,
+  };
+}
+
+/** The correlation of one block at one lag, in standard deviations of what chance gives. */
+function at(phases: Float64Array, lag: number): number {
+  const turn = (2 * Math.PI * lag) / SIZE;
+  let sum = 0;
+  for (let i = 0; i < BINS; i++) {
+    const angle = turn * (FIRST_BIN + i);
+    sum += phases[2 * i]! * Math.cos(angle) - phases[2 * i + 1]! * Math.sin(angle);
+  }
+  return sum / Math.sqrt(BINS / 2);
+}
+
+const levelOf = (pcm: Float32Array): number =>
+  Math.sqrt(pcm.reduce((sum, x) => sum + x * x, 0) / Math.max(1, pcm.length));

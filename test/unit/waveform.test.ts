@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { agreementOf, WAVEFORM_RATE as RATE, REACH_MS } from '../../functions/core/alignment/waveform.ts';
+import { Calibration } from '../../functions/core/confidence.ts';
+import { hiss, music, seededRandom } from '../support/audio.ts';
+
+const REACH = (REACH_MS * RATE) / 1000;
+const song = music(40, RATE, 1);
+const seconds = (pcm: Float32Array, from: number, to: number) => pcm.subarray(from * RATE, to * RATE);
+/** The song from where the excerpt is expected, with the reach on both sides. */
+const beside = (from: number, to: number, pcm = song) => pcm.subarray(from * RATE - REACH, to * RATE + REACH);
+const mixed = (pcm: Float32Array, other: Float32Array, gain: number) =>
+  pcm.map((x, i) => x + gain * other[i]!);
+const level = (pcm: Float32Array) => Math.sqrt(pcm.reduce((sum, x) => sum + x * x, 0) / pcm.length);
+const noise = (length: number) => {
+  const random = seededRandom(5);
+  return Float32Array.from({ length }, () => random() - 0.5);
+};
+const under = (db: number, pcm: Float32Array) => {
+  const other = noise(pcm.length);
+  return mixed(pcm, other, (level(pcm) / level(other)) * 10 ** (db / 20));
+};
+/** What confidence speaks of, without any evidence of the vectors. */
+const CHANCE = 12;
+
+describe('the waveforms of one recording', () => {
+  it('agree below noise that is ten times as strong', () => {
+    const excerpt = under(10, seconds(song, 10, 20));
+
+    const found = agreementOf(excerpt, beside(10, 20), 5000)!;
+
+    expect(found.coherence).toBeGreaterThan(2 * CHANCE);
+    expect(Math.abs(found.lagMs)).toBeLessThan(1);
+    expect([found.fromMs, found.toMs]).toEqual([0, 10_000]);
+  });
+
+  it.each([-400, 137, 480])('agree where they are, %i ms off the expected place', (offMs) => {
+    const off = (offMs * RATE) / 1000;
+    const excerpt = under(0, song.subarray(10 * RATE + off, 20 * RATE + off));
+
+    const found = agreementOf(excerpt, beside(10, 20), 5000)!;
+
+    expect(found.lagMs).toBeCloseTo(offMs, 0);
+  });
+
+  it('agree for as long as both go on, and no longer', () => {
+    const upload = Float32Array.from([
+      ...hiss(6, RATE),
+      ...under(3, seconds(song, 10, 22)),
+      ...hiss(7, RATE),
+    ]);
+
+    const found = agreementOf(upload, beside(4, 29), 11_000)!;
+
+    expect(Math.abs(found.fromMs - 6000)).toBeLessThan(700);
+    expect(Math.abs(found.toMs - 18_000)).toBeLessThan(700);
+  });
+
+  it('agree upside down', () => {
+    const upsideDown = seconds(song, 10, 15).map((x) => -x);
+
+    const found = agreementOf(upsideDown, beside(10, 15), 2500)!;
+
+    expect(found.coherence).toBeGreaterThan(2 * CHANCE);
+    expect([found.fromMs, found.toMs]).toEqual([0, 5000]);
+  });
+
+  it('agree by a clock that is 80 millionths too fast', () => {
+    const fast = Float32Array.from({ length: 10 * RATE }, (_, i) => {
+      const at = 10 * RATE + i * (1 + 80e-6);
+      const before = Math.floor(at);
+      return song[before]! + (at - before) * (song[before + 1]! - song[before]!);
+    });
+
+    const found = agreementOf(under(0, fast), beside(10, 20), 5000)!;
+
+    expect(found.coherence).toBeGreaterThan(2 * CHANCE);
+    expect([found.fromMs, found.toMs]).toEqual([0, 10_000]);
+  });
+});
+
+describe('the waveforms of two recordings', () => {
+  it.each([2, 3, 4, 5])('agree by chance only (%i)', (seed) => {
+    const other = music(40, RATE, seed);
+
+    expect(agreementOf(seconds(other, 10, 20), beside(10, 20), 5000)!.coherence).toBeLessThan(CHANCE);
+  });
+
+  it('do not agree in silence', () => {
+    const silence = new Float32Array(5 * RATE);
+
+    expect(agreementOf(silence, beside(10, 15), 2500)!.coherence).toBe(0);
+    expect(agreementOf(seconds(song, 10, 15), new Float32Array(7 * RATE), 2500)!.coherence).toBe(0);
+  });
+
+  it('are not compared over less than a second', () => {
+    expect(agreementOf(seconds(song, 10, 11), beside(10, 11), 500)).toBeUndefined();
+  });
+});
+
+it('is what the default calibration takes for chance, or for a match', () => {
+  const { waveform } = Calibration.parse({});
+  const logOdds = (coherence: number) => waveform.intercept + waveform.slope * Math.log(coherence);
+
+  expect(logOdds(CHANCE)).toBeLessThan(-1);
+  expect(logOdds(2 * CHANCE)).toBeGreaterThan(3);
+});
