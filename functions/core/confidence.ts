@@ -61,7 +61,7 @@ export const Calibration = z.object({
    * What waveforms that were compared say by themselves: log-odds = intercept + slope * log(coherence). It depends on no model,
    * so that the default is as good as any.
    */
-  waveform: z.object({ intercept: finite, slope: finite.positive() }).default({ intercept: -27, slope: 10 }),
+  waveform: z.object({ intercept: finite, slope: finite.positive() }).default({ intercept: -26, slope: 10 }),
   /** A match is reported at this confidence or above. */
   threshold: z.number().min(0).max(1).default(0.5),
   /** What is below the threshold, but not below this, is heard again at other speeds. */

@@ -31,13 +31,16 @@ const MEDIAN_DEVIATION = 0.6745;
 
 /** Where, and how well, two sounds agree. Times are of the first one. */
 export interface Agreement {
-  /** The correlation at its peak, in standard deviations of what it is at all other lags: 4 to 10 by chance. */
+  /** The correlation at its peak, in standard deviations of what it is at all other lags. */
   coherence: number;
   /** By how much the second sound is later than expected. */
   lagMs: number;
   fromMs: number;
   toMs: number;
 }
+
+/** What chance gives is 4 to 6, seldom 10. */
+export const LEAST_COHERENCE = 10;
 
 /** What is searched for a lag at once. Over more, clocks drift apart by more than is looked for. */
 const EXCERPT_BLOCKS = 18;
@@ -58,7 +61,7 @@ const hann = Float64Array.from({ length: BLOCK }, (_, i) => Math.sin((Math.PI * 
  * @param sound mono PCM at `WAVEFORM_RATE`
  * @param other the same, from `REACH_MS` before the expected place to `REACH_MS` behind its end
  * @param middleMs where in `sound` the middle is
- * @returns `undefined` for less than a second
+ * @returns `undefined` where they agree by chance only, and for less than a second
  */
 export function agreementOf(
   sound: Float32Array,
@@ -79,6 +82,7 @@ export function agreementOf(
   const peak = DRIFTS.map((drift) => ({ ...peakOf(correlation(stacked(excerpt, drift))), drift })).reduce(
     (a, b) => (b.coherence > a.coherence ? b : a),
   );
+  if (peak.coherence < LEAST_COHERENCE) return undefined;
 
   // From the block that agrees most to both sides.
   const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
