@@ -8,7 +8,15 @@ import { OnnxModel } from '../functions/embed/onnx-model.ts';
 import { ablationTable, STEPS } from './calibrate/ablations.ts';
 import { doubtOf, heardAgain } from './calibrate/again.ts';
 import { collect } from './calibrate/collect.ts';
-import { acceptanceOf, answer, chanceOf, evidenceOf, report, thresholdOf } from './calibrate/evaluate.ts';
+import {
+  type Answer,
+  acceptanceOf,
+  answer,
+  chanceOf,
+  evidenceOf,
+  report,
+  thresholdOf,
+} from './calibrate/evaluate.ts';
 
 // npm run bench:calibrate -- [--model models/refrain-fp-1] [--count 32] [--negatives 200] [--write] [--ablations]
 //
@@ -50,6 +58,7 @@ report(answers, calibration, console.log);
 if (options.ablations) {
   const ablations = [
     { name: 'all steps', answers, calibration },
+    { name: 'without comparing waveforms', answers: answers.map(withoutWaveforms), calibration },
     { name: 'without hearing doubts again', answers: once, calibration },
   ];
   for (const step of Object.keys(STEPS) as Step[]) {
@@ -60,6 +69,11 @@ if (options.ablations) {
     say(`tried without ${STEPS[step]}`);
   }
   console.log(`\n${ablationTable(ablations)}`);
+}
+
+/** What was found, but for what only the recording told. */
+function withoutWaveforms(answer: Answer): Answer {
+  return { ...answer, found: answer.found.filter(({ span }) => span.features.coherence === undefined) };
 }
 
 if (options.write) {

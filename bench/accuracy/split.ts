@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import {
@@ -93,21 +93,30 @@ const insideOf = (track: Pick<Track, 'package' | 'path'>) =>
 
 const durationsFile = join(BENCH_CACHE, 'durations.json');
 let durations: Record<string, number> | undefined;
+let measured = false;
 
 async function durationOf(path: string): Promise<number> {
   durations ??= existsSync(durationsFile) ? JSON.parse(await readFile(durationsFile, 'utf8')) : {};
   const args = ['-v', 'error', '-show_entries', 'format=duration', '-of', 'csv=p=0', path];
   // Some games ship sound effects with broken headers: what ffprobe cannot read is no track of ours.
-  durations![path] ??= await run('ffprobe', args).then(
+  const known = durations![path];
+  if (known !== undefined) return known;
+  measured = true;
+  durations![path] = await run('ffprobe', args).then(
     (text) => Number(text.toString()) || 0,
     () => 0,
   );
   return durations![path];
 }
 
+/** In one step: another bench may read it meanwhile. */
 async function saveDurations(): Promise<void> {
+  if (!measured) return;
+  measured = false;
   await mkdir(BENCH_CACHE, { recursive: true });
-  await writeFile(durationsFile, JSON.stringify(durations));
+  const part = `${durationsFile}.${process.pid}`;
+  await writeFile(part, JSON.stringify(durations));
+  await rename(part, durationsFile);
 }
 
 /** A track's PCM (decoded once, kept as 16 bit on disk). */

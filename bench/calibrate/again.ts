@@ -1,3 +1,4 @@
+import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
 import { type Calibration, confidenceOf } from '../../functions/core/confidence.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Embedder } from '../../functions/ports/embedder.ts';
@@ -37,15 +38,22 @@ export async function heardAgain(
   const twice: Answer[] = [];
   let doubts = 0;
   for (const [i, answer] of answers.entries()) {
-    const { query, held, found } = answer;
-    const spans = found
-      .map(({ span }) => ({ ...span, confidence: confidenceOf(span.features, calibration) }))
-      .filter(({ confidence }) => confidence >= calibration.doubt);
+    const { query, held, upload } = answer;
+    const judgements = new Map(
+      answer.found.map(({ span, judgement }) => [
+        { ...span, confidence: confidenceOf(span.features, calibration) },
+        judgement,
+      ]),
+    );
+    const isPossible = ({ confidence }: MatchedSpan) => confidence >= calibration.doubt;
+    const spans = [...judgements.keys()].filter(isPossible);
+    const unlikely = [...judgements.keys()].filter((span) => !isPossible(span));
     const index = held ? query.asked.positive! : query.asked.negative;
     const again = await hearAgain(
       spans,
-      stored,
+      upload,
       query.seconds * 1000,
+      stored,
       {
         upload: (use) => {
           doubts++;
@@ -63,8 +71,11 @@ export async function heardAgain(
         log: console,
       },
     );
-    const added = again.map((span) => ({ span, judgement: judge(span, query, stored, grid.hopMs / 1000) }));
-    twice.push({ ...answer, found: [...found, ...added] });
+    const found = [...unlikely, ...again].map((span) => ({
+      span,
+      judgement: judgements.get(span) ?? judge(span, query, stored, grid.hopMs / 1000),
+    }));
+    twice.push({ ...answer, found });
     if (i % 500 === 499) say(`${doubts} of ${i + 1} answers heard again`);
   }
   return twice;

@@ -293,6 +293,19 @@ export function report(
   );
   print(`${alarms.length} false alarms in ${hours.toFixed(1)} h of other music`);
 
+  for (const [what, ofMatches] of [
+    ['the same recordings, least', true],
+    ['other ones, most', false],
+  ] as const) {
+    const coherences = answers
+      .flatMap(({ found }) => found)
+      .filter(({ judgement }) => (judgement === 'wrong') !== ofMatches && judgement !== 'version')
+      .flatMap(({ span }) => span.features.coherence ?? [])
+      .sort((a, b) => (ofMatches ? a - b : b - a));
+    const few = coherences.slice(0, 8).map((x) => x.toFixed(1));
+    print(`coherence of waveforms, ${what} (${coherences.length} above chance): ${few.join(' ')}`);
+  }
+
   print('reliability: confidence, how many, how many of them right');
   const edges = [0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.999, 1.001];
   for (let i = 1; i < edges.length; i++) {

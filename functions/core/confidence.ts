@@ -57,11 +57,6 @@ export const Calibration = z.object({
   acceptance: z
     .object({ intercept: finite, weights: z.partialRecord(z.enum(TERMS), finite) })
     .default({ intercept: -18, weights: { logScore: 5, logField: -2, prominence: 1.2 } }),
-  /**
-   * What waveforms that were compared say by themselves: log-odds = intercept + slope * log(coherence). It depends on no model,
-   * so that the default is as good as any.
-   */
-  waveform: z.object({ intercept: finite, slope: finite.positive() }).default({ intercept: -26, slope: 10 }),
   /** A match is reported at this confidence or above. */
   threshold: z.number().min(0).max(1).default(0.5),
   /** What is below the threshold, but not below this, is heard again at other speeds. */
@@ -97,11 +92,17 @@ export function termsOf(features: Features): Record<Term, number> {
   };
 }
 
+/**
+ * What waveforms that were compared say by themselves: log-odds = intercept + slope * log(coherence). It depends on no model.
+ * `bench:calibrate` prints which coherence other music reaches, and which the same.
+ */
+export const WAVEFORM = { intercept: -26, slope: 10 };
+
 /** The probability, 0..1, that a possible match is a true one: as the vectors have it, or the waveforms if they are surer. */
-export function confidenceOf(features: Features, { acceptance, waveform }: Calibration): number {
+export function confidenceOf(features: Features, { acceptance }: Calibration): number {
   const { coherence = 0 } = features;
   const byVectors = logOddsOf(termsOf(features), acceptance);
-  const byWaveform = waveform.intercept + waveform.slope * Math.log(coherence);
+  const byWaveform = WAVEFORM.intercept + WAVEFORM.slope * Math.log(coherence);
   return 1 / (1 + Math.exp(-Math.max(byVectors, byWaveform)));
 }
 

@@ -1,3 +1,4 @@
+import { likelyPlaces } from '../core/alignment/elsewhere.ts';
 import { align, type MatchedSpan, propose } from '../core/alignment/index.ts';
 import {
   asUploaded,
@@ -41,49 +42,61 @@ export type HearingDependencies = Pick<ScanDependencies, 'embedder' | 'catalogue
 /** What is heard around a possible match, which may have been found in part only; and how much of it at most. */
 const AROUND_MS = 10_000;
 const LONGEST_MS = 180_000;
+/** A line that is steeper than this is music at another speed, not one that was traced badly. */
+const MOST_SPEED_CHANGE = 0.1;
+/** Matches of one upload whose place is asked for. */
+const MOST_AMBIGUOUS = 10;
 /** What lies between two doubts is read with them if it is less: opening the upload takes as long as decoding this. */
 const APART_MS = 60_000;
 
+/** Shorter matches may lie at another place that sounds alike; longer ones hold something that is nowhere else. */
+const SHORT_MS = 15_000;
+
 /**
  * Possible matches that are not sure are heard again: compared with the recording itself, and, if it is not that, played at
- * other speeds. They become sure where the music then is what it was thought to be.
+ * other speeds. They become sure where the music then is what it was thought to be. So are short matches that are sure,
+ * but could lie at several places of their recording.
  *
  * @param spans all that could be a match, sure or not
- * @returns what the second hearing found, sure or not
+ * @returns the same after the second hearing, with what else it found
  */
 export async function hearAgain(
   spans: readonly MatchedSpan[],
-  stored: ReadonlyMap<string, QuantisedVectors>,
+  heard: QuantisedVectors,
   uploadMs: number,
+  stored: ReadonlyMap<string, QuantisedVectors>,
   sources: Sources,
   deps: HearingDependencies,
 ): Promise<MatchedSpan[]> {
   const { model } = deps.embedder;
   const calibration = calibrationOf(model);
-  const { threshold } = calibration;
-  const isSure = ({ confidence }: MatchedSpan) => confidence >= threshold;
-  const sure = spans.filter(isSure);
-  const doubts = doubtful(spans, threshold, uploadMs);
-  if (doubts.length === 0) return [];
   const grid = new SegmentGrid(model);
+  const isSure = ({ confidence }: MatchedSpan) => confidence >= calibration.threshold;
 
-  const found: MatchedSpan[] = [];
+  const doubts = doubtful(spans, calibration.threshold, uploadMs);
+  const ambiguous = spans.filter((span) => isSure(span) && isShort(span) && placesOf(span).length > 1);
+  const known = new Set(spans);
+  const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
+  const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
+  const again = [...doubts, ...ambiguous.slice(0, MOST_AMBIGUOUS)];
+  if (again.length === 0) return [...spans];
   try {
     await sources.upload(async (read) => {
-      for (const { fromMs, toMs, doubts: near } of readTogether(doubts, uploadMs)) {
-        if (near.every((span) => isCovered(span, sure))) continue;
+      for (const { fromMs, toMs, near } of readTogether(again, uploadMs)) {
+        if (near.every(isSettled)) continue;
         const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
         const stretch = new Stretch(fromMs, pcm, grid);
         for (const span of near) {
-          if (isCovered(span, sure)) continue;
-          const same = await unlessGone(
-            compared(span, stretch, sources.recording(span.referenceId), calibration),
-          );
-          const matches = same && isSure(same) ? [same] : await atOtherSpeed(span, stretch);
-          // What is around a doubt may have been sure before.
-          const fresh = matches.filter((match) => !isCovered(match, sure));
-          found.push(...fresh);
-          sure.push(...fresh.filter(isSure));
+          if (isSettled(span)) continue;
+          const same = await sameRecording(span, stretch);
+          if (same && isSure(same)) {
+            known.delete(span);
+            known.add(same);
+          } else if (!isSure(span)) {
+            // What is around a doubt may have been sure before.
+            const fresh = (await atOtherSpeed(span, stretch)).filter((match) => !isExplained(match));
+            for (const match of fresh) known.add(match);
+          }
         }
       }
     });
@@ -91,23 +104,33 @@ export async function hearAgain(
     if (!isGone(error)) throw error;
     deps.log.warn('what was in doubt cannot be heard again', { code: error.code, message: error.message });
   }
-  return found;
+  return [...known];
+
+  function placesOf(span: MatchedSpan): number[] {
+    if (Math.abs(span.speed - 1) > MOST_SPEED_CHANGE) return [];
+    const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
+    return likelyPlaces(span, heard, reference, grid);
+  }
+
+  /** Recordings need not be kept: without them, vectors decide. */
+  function sameRecording(span: MatchedSpan, stretch: Stretch): Promise<MatchedSpan | undefined> {
+    const recording = sources.recording(span.referenceId);
+    return compared(span, placesOf(span), stretch, recording, calibration).catch((error) => {
+      if (!isGone(error)) throw error;
+      deps.log.info('a recording cannot be compared with', { code: error.code, message: error.message });
+      return undefined;
+    });
+  }
 
   async function atOtherSpeed(span: MatchedSpan, stretch: Stretch): Promise<MatchedSpan[]> {
     const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
     const speed = await speedOf(span, stretch, reference, deps.embedder);
     return speed ? matchesAt(speed, stretch, around(span, uploadMs), stored, deps) : [];
   }
-
-  /** Recordings need not be kept: without them, vectors decide. */
-  async function unlessGone<T>(comparison: Promise<T>): Promise<T | undefined> {
-    return comparison.catch((error) => {
-      if (!isGone(error)) throw error;
-      deps.log.info('a recording cannot be compared with', { code: error.code, message: error.message });
-      return undefined;
-    });
-  }
 }
+
+const isShort = ({ uploadStartMs, uploadEndMs }: MatchedSpan): boolean =>
+  uploadEndMs - uploadStartMs < SHORT_MS;
 
 const isGone = (error: unknown): error is RejectedAudioError | ObjectNotFoundError =>
   error instanceof RejectedAudioError || error instanceof ObjectNotFoundError;
@@ -123,24 +146,24 @@ function around({ uploadStartMs, uploadEndMs }: MatchedSpan, uploadMs: number): 
   return { fromMs: Math.max(0, middle - half), toMs: Math.min(uploadMs, middle + half) };
 }
 
-/** Doubts with what is around them, near ones together: groups in the order of the upload, the best doubt of each first. */
+/** Spans with what is around them, near ones together: groups in the order of the upload, the most confident of each first. */
 function readTogether(
-  doubts: readonly MatchedSpan[],
+  spans: readonly MatchedSpan[],
   uploadMs: number,
-): (Surroundings & { doubts: MatchedSpan[] })[] {
-  const groups: (Surroundings & { doubts: MatchedSpan[] })[] = [];
-  const one = (span: MatchedSpan) => ({ ...around(span, uploadMs), doubts: [span] });
-  for (const next of doubts.map(one).sort((a, b) => a.fromMs - b.fromMs)) {
+): (Surroundings & { near: MatchedSpan[] })[] {
+  const groups: (Surroundings & { near: MatchedSpan[] })[] = [];
+  const one = (span: MatchedSpan) => ({ ...around(span, uploadMs), near: [span] });
+  for (const next of spans.map(one).sort((a, b) => a.fromMs - b.fromMs)) {
     const last = groups.at(-1);
     const toMs = Math.max(last?.toMs ?? 0, next.toMs);
     if (last && next.fromMs - last.toMs < APART_MS && toMs - last.fromMs <= LONGEST_MS) {
       last.toMs = toMs;
-      last.doubts.push(...next.doubts);
+      last.near.push(...next.near);
     } else {
       groups.push(next);
     }
   }
-  for (const group of groups) group.doubts.sort((a, b) => b.confidence - a.confidence);
+  for (const group of groups) group.near.sort((a, b) => b.confidence - a.confidence);
   return groups;
 }
 

@@ -42,16 +42,17 @@ export async function matchHeard(
   }
   const least = Math.min(calibration.threshold, calibration.doubt);
   const possible = align(heard, proposals, stored, grid, calibration, { least });
-  const again = sources
+  const settled = sources
     ? await hearAgain(
         possible,
-        stored,
+        heard,
         heard.durationMs,
+        stored,
         { ...sources, recording: (referenceId) => sources.recording(proposed.get(referenceId)!) },
         deps,
       )
-    : [];
-  const spans = [...possible, ...again].filter(({ confidence }) => confidence >= calibration.threshold);
+    : possible;
+  const spans = settled.filter(({ confidence }) => confidence >= calibration.threshold);
 
   return active
     .map((reference) => ({

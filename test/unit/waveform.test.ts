@@ -5,7 +5,7 @@ import {
   WAVEFORM_RATE as RATE,
   REACH_MS,
 } from '../../functions/core/alignment/waveform.ts';
-import { Calibration } from '../../functions/core/confidence.ts';
+import { Calibration, confidenceOf, type Features } from '../../functions/core/confidence.ts';
 import { hiss, music, seededRandom } from '../support/audio.ts';
 
 const REACH = (REACH_MS * RATE) / 1000;
@@ -100,10 +100,20 @@ describe('the waveforms of two recordings', () => {
   });
 });
 
-it('is what the default calibration takes for chance, or for a match', () => {
-  const { waveform } = Calibration.parse({});
-  const logOdds = (coherence: number) => waveform.intercept + waveform.slope * Math.log(coherence);
+it('makes a match sure where it cannot be chance, and says nothing where it can', () => {
+  const weak: Features = {
+    score: 1,
+    field: 5,
+    contrast: 0,
+    cosine: 0.4,
+    lead: 0,
+    ahead: 0,
+    seconds: 5,
+    explained: 1,
+    speed: 1,
+  };
+  const confidence = (coherence: number) => confidenceOf({ ...weak, coherence }, Calibration.parse({}));
 
-  expect(logOdds(LEAST_COHERENCE)).toBeLessThan(-1);
-  expect(logOdds(2 * LEAST_COHERENCE)).toBeGreaterThan(3);
+  expect(confidence(LEAST_COHERENCE)).toBeLessThan(0.1);
+  expect(confidence(2 * LEAST_COHERENCE)).toBeGreaterThan(0.95);
 });

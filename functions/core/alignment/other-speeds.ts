@@ -63,12 +63,18 @@ export class Stretch {
     return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
   }
 
-  /** All of it at the model's rate. What lies above half of that folds back, and is faint. */
-  get atModelRate(): Float32Array {
-    return Float32Array.from(
-      { length: Math.floor(this.pcm.length / Stretch.OVERSAMPLING) },
-      (_, i) => this.pcm[i * Stretch.OVERSAMPLING]!,
-    );
+  /** All of it at a lower rate, which divides this one. */
+  decimated(rate: number): Float32Array {
+    const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
+    const kernel = lowPass(factor);
+    const decimated = new Float32Array(Math.floor(this.pcm.length / factor));
+    for (let n = 0; n < decimated.length; n++) {
+      const first = n * factor - (kernel.length >> 1);
+      for (let i = Math.max(0, -first); i < kernel.length && first + i < this.pcm.length; i++) {
+        decimated[n]! += kernel[i]! * this.pcm[first + i]!;
+      }
+    }
+    return decimated;
   }
 
   /**
@@ -90,6 +96,20 @@ export class Stretch {
     }
     return played;
   }
+}
+
+const LOBES = 10;
+
+/** A sinc under a Hann window, which leaves of a signal what fits into one sample of `factor`. */
+function lowPass(factor: number): Float32Array {
+  const half = (LOBES / 2) * factor;
+  const kernel = Float32Array.from({ length: 2 * half + 1 }, (_, i) => {
+    const x = (i - half) / factor;
+    const sinc = x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
+    return sinc * Math.cos((Math.PI * (i - half)) / (2 * half + 2)) ** 2;
+  });
+  const sum = kernel.reduce((total, x) => total + x, 0);
+  return kernel.map((x) => x / sum);
 }
 
 /** What of a span is heard at each of the speeds: its middle, of this length if the upload has it. */

@@ -7,8 +7,8 @@ import FFT from 'fft.js';
 // some 30,000 phases, so that it stands out when few of them agree. What plays at another speed does not agree:
 // vectors (`similarity.ts`) forgive more, this is sure of more.
 
-/** Rate of the PCM that is compared, Hz. */
-export const WAVEFORM_RATE = 16_000;
+/** Rate of the PCM that is compared, Hz. Noise and lossy coding leave little of the phases above half of it. */
+export const WAVEFORM_RATE = 8_000;
 /** How far off its expected place a sound is looked for: lines through few segments are a segment off at times. */
 export const REACH_MS = 512;
 
@@ -17,13 +17,13 @@ const REACH = (REACH_MS * WAVEFORM_RATE) / 1000;
 const STEP = REACH;
 const BLOCK = 2 * STEP;
 const SIZE = BLOCK + 2 * REACH;
-/** Noise and lossy coding leave little of the phases above 3,600 Hz, and rumble is below 150. */
+/** Below 150 Hz is rumble, and above 3,600 the edge of filters. */
 const FIRST_BIN = Math.round((150 * SIZE) / WAVEFORM_RATE);
 const BINS = Math.round((3_600 * SIZE) / WAVEFORM_RATE) - FIRST_BIN + 1;
-/** So half of the rate is enough for lags. */
-const LAG_SAMPLES = 2;
-/** Clocks of players and recorders differ by so many millionths; by more, the phases of ten seconds would fade. */
-const DRIFTS = [0, -33e-6, 33e-6, -66e-6, 66e-6, -100e-6, 100e-6];
+/** Clocks of players and recorders differ by some millionths, by which the phases of ten seconds fade. */
+const DRIFTS = [-100e-6, -66e-6, -33e-6, 33e-6, 66e-6, 100e-6];
+/** The coherence from which on drifts are tried, half of which chance reaches. */
+const PERHAPS = 5;
 /** Samples (RMS) that are no sound. */
 const SILENCE = 1e-4;
 /** A median absolute deviation in standard deviations, if the distribution is normal. */
@@ -45,13 +45,12 @@ export const LEAST_COHERENCE = 10;
 /** What is searched for a lag at once. Over more, clocks drift apart by more than is looked for. */
 const EXCERPT_BLOCKS = 18;
 /** Samples by which the lag may move from one block to the next. */
-const MOST_MOVED = 4;
+const MOST_MOVED = 2;
 /** A block that agrees by less, in standard deviations, speaks against going on; by so much altogether, it is the end. */
 const EXPECTED = 3;
 const DROP = 12;
 
-const forward = new FFT(SIZE);
-const backward = new FFT(SIZE / LAG_SAMPLES);
+const fft = new FFT(SIZE);
 const hann = Float64Array.from({ length: BLOCK }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / BLOCK) ** 2);
 
 /**
@@ -79,9 +78,12 @@ export function agreementOf(
   const from = Math.max(0, Math.min(count, middle + EXCERPT_BLOCKS / 2) - EXCERPT_BLOCKS);
   const to = Math.min(count, from + EXCERPT_BLOCKS);
   const excerpt = Array.from({ length: to - from }, (_, i) => phases(from + i));
-  const peak = DRIFTS.map((drift) => ({ ...peakOf(correlation(stacked(excerpt, drift))), drift })).reduce(
-    (a, b) => (b.coherence > a.coherence ? b : a),
-  );
+  const peakWith = (drift: number) => ({ ...peakOf(correlation(stacked(excerpt, drift))), drift });
+  let peak = peakWith(0);
+  for (const drift of peak.coherence < PERHAPS ? [] : DRIFTS) {
+    const other = peakWith(drift);
+    if (other.coherence > peak.coherence) peak = other;
+  }
   if (peak.coherence < LEAST_COHERENCE) return undefined;
 
   // From the block that agrees most to both sides.
@@ -112,7 +114,7 @@ export function agreementOf(
 /** How much a block agrees at about this lag. */
 function nearest(phases: Float64Array, lag: number, sign: number): { agrees: number; lag: number } {
   let best = { agrees: Number.NEGATIVE_INFINITY, lag };
-  for (let moved = -MOST_MOVED; moved <= MOST_MOVED; moved += LAG_SAMPLES) {
+  for (let moved = -MOST_MOVED; moved <= MOST_MOVED; moved++) {
     const agrees = sign * at(phases, lag + moved);
     if (agrees > best.agrees) best = { agrees, lag: lag + moved };
   }
@@ -140,7 +142,7 @@ function spectrumOf(pcm: ArrayLike<number>): Float64Array {
   const padded = new Float64Array(SIZE);
   padded.set(pcm);
   const spectrum = new Float64Array(2 * SIZE);
-  forward.realTransform(spectrum, padded);
+  fft.realTransform(spectrum, padded);
   return spectrum;
 }
 
@@ -162,13 +164,13 @@ function stacked(blocks: readonly Float64Array[], drift: number): Float64Array {
   return sum;
 }
 
-/** Back to time: how much the sounds agree at every `LAG_SAMPLES`th lag from `-REACH` to `REACH`. */
+/** Back to time: how much the sounds agree at every lag from `-REACH` to `REACH`. */
 function correlation(phases: Float64Array): Float64Array {
-  const spectrum = new Float64Array(2 * backward.size);
+  const spectrum = new Float64Array(2 * SIZE);
   spectrum.set(phases, 2 * FIRST_BIN);
-  const time = new Float64Array(2 * backward.size);
-  backward.inverseTransform(time, spectrum);
-  return Float64Array.from({ length: (2 * REACH) / LAG_SAMPLES }, (_, i) => time[2 * i]!);
+  const time = new Float64Array(2 * SIZE);
+  fft.inverseTransform(time, spectrum);
+  return Float64Array.from({ length: 2 * REACH }, (_, i) => time[2 * i]!);
 }
 
 /** The highest peak against what is usual at other lags. Upside down (`sign` -1) it is the same recording as well. */
@@ -179,7 +181,7 @@ function peakOf(correlations: Float64Array): { coherence: number; sign: number; 
   return {
     coherence: deviation === 0 ? 0 : sizes[highest]! / deviation,
     sign: Math.sign(correlations[highest]!),
-    lag: highest * LAG_SAMPLES,
+    lag: highest,
   };
 }
 

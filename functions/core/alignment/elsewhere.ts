@@ -1,0 +1,59 @@
+import type { SegmentGrid } from '../segment-grid.ts';
+import { QUANTISED_ONE, type QuantisedVectors } from '../segments.ts';
+import type { Extent } from './extent.ts';
+import type { StoredReference } from './similarity.ts';
+
+// Loops and refrains sound alike at several places of a recording, and a few segments do not tell which of them it is.
+
+/** Places that are looked at. */
+const MOST_PLACES = 4;
+/** Places are apart by as many segments as the waveforms are searched for around each. */
+const APART = 2;
+/** A place is as likely as the best one unless its mean cosine is lower by this: half a hop off the grid costs up to 0.1. */
+const LESS_ALIKE = 0.15;
+/** What of a span is compared, in segments. */
+const MOST_ROWS = 20;
+
+/**
+ * Where in a recording a span of the upload may lie at the recording's own speed: by how much the recording's time is
+ * ahead of the upload's, ms, most alike first.
+ */
+export function likelyPlaces(
+  { uploadStartMs, uploadEndMs }: Extent,
+  { segments, vectors }: QuantisedVectors,
+  reference: StoredReference,
+  grid: SegmentGrid,
+): number[] {
+  const dimension = segments.length === 0 ? 0 : vectors.length / segments.length;
+  const rows = [...segments.keys()].filter((row) => {
+    const centreMs = grid.centreMs(segments[row]!);
+    return centreMs > uploadStartMs && centreMs < uploadEndMs;
+  });
+  const some = rows.slice(Math.max(0, (rows.length - MOST_ROWS) >> 1)).slice(0, MOST_ROWS);
+  if (some.length === 0) return [];
+
+  const likeness = (ahead: number): number => {
+    let [sum, count] = [0, 0];
+    for (const row of some) {
+      const stored = reference.row(segments[row]! + ahead);
+      if (stored < 0) continue;
+      for (let d = 0; d < dimension; d++) {
+        sum += vectors[row * dimension + d]! * reference.vectors[stored * dimension + d]!;
+      }
+      count++;
+    }
+    return count < some.length / 2 ? Number.NEGATIVE_INFINITY : sum / count / QUANTISED_ONE ** 2;
+  };
+  const from = -segments[some.at(-1)!]!;
+  const places = Array.from({ length: reference.length - segments[some[0]!]! - from }, (_, i) => ({
+    ahead: from + i,
+    likeness: likeness(from + i),
+  })).sort((a, b) => b.likeness - a.likeness);
+
+  const likely: typeof places = [];
+  for (const place of places) {
+    if (likely.length === MOST_PLACES || !(place.likeness > places[0]!.likeness - LESS_ALIKE)) break;
+    if (likely.every(({ ahead }) => Math.abs(ahead - place.ahead) >= APART)) likely.push(place);
+  }
+  return likely.map(({ ahead }) => ahead * grid.hopMs);
+}
