@@ -24,13 +24,17 @@ export async function compared(
   const sound = stretch.decimated(WAVEFORM_RATE);
   const middleMs = (span.uploadStartMs + span.uploadEndMs) / 2 - stretch.fromMs;
   let best: (Agreement & { aheadMs: number }) | undefined;
+  const reachMs = (sound.length * 1000) / WAVEFORM_RATE + 2 * REACH_MS;
   await recording(async (read) => {
-    for (const aheadMs of places) {
-      const fromMs = stretch.fromMs + aheadMs - REACH_MS;
-      const beside = await soundFrom(fromMs, sound.length + samples(2 * REACH_MS), read);
-      const agreement = agreementOf(sound, beside, middleMs);
-      if (!agreement || agreement.coherence <= (best?.coherence ?? 0)) continue;
-      best = { ...agreement, aheadMs: aheadMs + agreement.lagMs };
+    for (const near of together(places, reachMs)) {
+      const startMs = stretch.fromMs + near[0]! - REACH_MS;
+      const heard = await soundFrom(startMs, samples(near.at(-1)! - near[0]! + reachMs), read);
+      for (const aheadMs of near) {
+        const at = samples(aheadMs - near[0]!);
+        const agreement = agreementOf(sound, heard.subarray(at, at + samples(reachMs)), middleMs);
+        if (!agreement || agreement.coherence <= (best?.coherence ?? 0)) continue;
+        best = { ...agreement, aheadMs: aheadMs + agreement.lagMs };
+      }
     }
   });
   if (!best) return undefined;
@@ -49,6 +53,20 @@ export async function compared(
     confidence: confidenceOf(features, calibration),
     features,
   };
+}
+
+/** Beginning to read takes as long as decoding this, ms. */
+const APART_MS = 60_000;
+
+/** Places in order; those whose sound is better read at once, together. */
+function together(places: readonly number[], reachMs: number): number[][] {
+  const groups: number[][] = [];
+  for (const place of places.toSorted((a, b) => a - b)) {
+    const last = groups.at(-1);
+    if (last && place - last.at(-1)! < reachMs + APART_MS) last.push(place);
+    else groups.push([place]);
+  }
+  return groups;
 }
 
 /** So many samples of a recording from `fromMs` on; before its start and behind its end there is silence. */

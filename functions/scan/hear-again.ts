@@ -106,10 +106,18 @@ export async function hearAgain(
   }
   return [...known];
 
+  /**
+   * By how much the recording may be ahead of the upload, ms: as it was traced, and where else it sounds alike. Reading takes
+   * longer than all else, and most doubts are none: of them, only the best one is looked for in several places.
+   */
   function placesOf(span: MatchedSpan): number[] {
     if (Math.abs(span.speed - 1) > MOST_SPEED_CHANGE) return [];
+    const { uploadStartMs, uploadEndMs, referenceStartMs, referenceEndMs } = span;
+    const traced = (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
+    if (!isSure(span) && span !== doubts[0]) return [traced];
     const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
-    return likelyPlaces(span, heard, reference, grid);
+    const likely = likelyPlaces(span, heard, reference, grid);
+    return [traced, ...likely.filter((place) => Math.abs(place - traced) > grid.hopMs)];
   }
 
   /** Recordings need not be kept: without them, vectors decide. */

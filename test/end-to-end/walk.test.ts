@@ -8,6 +8,7 @@ import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
+import { quantise } from '../../functions/core/segments.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../functions/ports/clock.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
@@ -17,7 +18,8 @@ import {
   type ScanSettings,
 } from '../../functions/scan/dependencies.ts';
 import { createScanHandler } from '../../functions/scan/handler.ts';
-import { hearAgain } from '../../functions/scan/hear-again.ts';
+import { hearAgain, type Reopen } from '../../functions/scan/hear-again.ts';
+import { embedWindow } from '../../functions/steps/embed-window.ts';
 import { readStretch } from '../../functions/steps/read-stretch.ts';
 import { openStore, type Store } from '../../local/adapters/store.ts';
 import { DEFAULT_MODEL } from '../../local/runtime.ts';
@@ -248,6 +250,63 @@ describe('a second hearing', () => {
       deps,
     );
     expect(settled).toEqual([sure]);
+  });
+});
+
+describe('a short match of a loop', () => {
+  const loop = music(8, RATE, 21);
+  const melodic = (seed: number) => {
+    const melody = music(8, RATE, seed);
+    return loop.map((x, i) => x + 0.2 * melody[i]!);
+  };
+  const [first, second] = [melodic(22), melodic(24)];
+  const recording = joined(first, music(9, RATE, 23), second);
+  const vectorsOf = async (pcm: Float32Array) => {
+    const grid = new SegmentGrid(model.model);
+    const whole = pcm.subarray(0, grid.samplesFor(grid.segmentsIn(pcm.length)));
+    const { segments, vectors } = await embedWindow(
+      { index: 0, firstSegment: 0, pcm: whole, undecodable: [] },
+      model,
+    );
+    return { segments, vectors: quantise(vectors) };
+  };
+  const opened = (name: string, pcm: Float32Array): Reopen => {
+    encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: RATE });
+    return (use) =>
+      use((fromMs, toMs, rate) => readStretch(deps.decoder, join(uploads, name), fromMs, toMs, rate));
+  };
+
+  it('is told from its repeats by the recording', async () => {
+    const upload = second.subarray(RATE, 7 * RATE);
+    const atTheFirst: MatchedSpan = {
+      referenceId: 'loop',
+      uploadStartMs: 0,
+      uploadEndMs: 6000,
+      referenceStartMs: 1000,
+      referenceEndMs: 7000,
+      speed: 1,
+      confidence: 0.99,
+      features: {
+        score: 20,
+        field: 0,
+        contrast: 3,
+        cosine: 0.9,
+        lead: 0.3,
+        ahead: 3,
+        seconds: 4,
+        explained: 1,
+        speed: 1,
+      },
+    };
+    const stored = new Map([['loop', await vectorsOf(recording)]]);
+    const recorded = opened('loop.flac', recording);
+    const sources = { upload: opened('of-a-loop.flac', upload), recording: () => recorded };
+
+    const settled = await hearAgain([atTheFirst], await vectorsOf(upload), 6000, stored, sources, deps);
+
+    expect(settled.length).toBe(1);
+    expect(Math.abs(settled[0]!.referenceStartMs - 18_000)).toBeLessThan(10);
+    expect(settled[0]).toMatchObject({ uploadStartMs: 0, speed: 1 });
   });
 });
 
