@@ -19,6 +19,8 @@ const Common = z.object({
   REFRAIN_EVENT_BUS: name,
   REFRAIN_EMBED_FUNCTION: name,
   REFRAIN_OPENSEARCH_ENDPOINT: z.url(),
+  /** A cluster (a managed domain, or one of your own), or a collection of OpenSearch Serverless. */
+  REFRAIN_OPENSEARCH_SERVICE: z.enum(['es', 'aoss']).default('es'),
   REFRAIN_OPENSEARCH_AUTH: z.enum(['sigv4', 'none']).default('sigv4'),
   REFRAIN_OPENSEARCH_ENGINE: z.enum(['faiss', 'lucene']).default('faiss'),
   REFRAIN_OPENSEARCH_ENCODER: z.enum(['none', 'fp16', 'byte']).default('byte'),

@@ -5,11 +5,14 @@ export const IndexState = z.object({
   index: z.string(),
   segments: z.int().nonnegative(),
   references: z.int().nonnegative(),
-  /** On disk, replicas included. */
-  bytes: z.int().nonnegative(),
+  /** On disk, replicas included. Serverless does not say. */
+  bytes: z.int().nonnegative().optional(),
   generation: z.int().nonnegative(),
-  /** What each query has to search, in all shards together: every write leaves a small one, until they are merged. */
-  graphs: z.int().nonnegative(),
+  /**
+   * What each query has to search, in all shards together: every write leaves a small one, until they are merged.
+   * Serverless does not say.
+   */
+  graphs: z.int().nonnegative().optional(),
   /** Share of the segments that lie in other graphs than the large ones that merging makes. */
   unmerged: z.number().min(0).max(1),
   /** Whether it is being merged now. */

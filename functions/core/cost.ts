@@ -8,7 +8,7 @@ export interface Usage {
   searchedHours: number;
   /** Absent where nobody measured them: then they follow from the hours. */
   lambda?: { gigabyteSeconds: number; runs: number };
-  /** What runs by the hour; absent where somebody else runs the catalogue. */
+  /** What runs by the hour; absent where somebody else runs the catalogue. Serverless has no disks of its own, and no price. */
   catalogue?: { nodeType: string; nodes: number; masters: number; volumeGiB: number };
 }
 
@@ -75,13 +75,15 @@ function catalogueLines(
       basis: 'deployed',
       usdPerMonth: hourly === undefined ? null : nodes * hourly * HOURS_PER_MONTH,
     },
-    {
-      what: `disks of the catalogue: ${nodes} x ${volumeGiB} GiB`,
-      basis: 'deployed',
-      usdPerMonth: nodes * volumeGiB * storageGbMonth,
-    },
+    ...(volumeGiB > 0 ? [disks(nodes, volumeGiB, storageGbMonth)] : []),
   ];
 }
+
+const disks = (nodes: number, volumeGiB: number, storageGbMonth: number): CostLine => ({
+  what: `disks of the catalogue: ${nodes} x ${volumeGiB} GiB`,
+  basis: 'deployed',
+  usdPerMonth: nodes * volumeGiB * storageGbMonth,
+});
 
 function measuredLambda(
   { gigabyteSeconds, runs }: NonNullable<Usage['lambda']>,

@@ -16,6 +16,10 @@ export interface CatalogueUpkeep {
   merge(): Promise<boolean>;
 }
 
+/** Not every catalogue can be made anew in place. */
+export const canRebuild = (upkeep: CatalogueUpkeep): upkeep is CatalogueUpkeep & CatalogueRebuild =>
+  'takeOver' in upkeep;
+
 /**
  * Makes a new index while the live one is searched and written to as always, and lets it take over when it is complete.
  * All that it remembers lies in the indexes, so that anybody can go on with what another began.

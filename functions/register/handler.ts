@@ -1,6 +1,6 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { isMergeRequest, parseRegisterRequest, parseReindexRequest } from '../core/requests.ts';
-import type { CatalogueRebuild, CatalogueUpkeep } from '../ports/catalogue-upkeep.ts';
+import { type CatalogueUpkeep, canRebuild } from '../ports/catalogue-upkeep.ts';
 import { handleBatch } from '../steps/batch.ts';
 import type { RegisterDependencies, RegisterHooks } from './dependencies.ts';
 import { reindexReference } from './reindex.ts';
@@ -14,14 +14,14 @@ import { registerReference } from './walk.ts';
  */
 export const createRegisterHandler =
   (
-    deps: RegisterDependencies & { upkeep?: CatalogueUpkeep & CatalogueRebuild },
+    deps: RegisterDependencies & { upkeep?: CatalogueUpkeep },
     { onRegistered, onFailure, onMerge, ...run }: RegisterHooks = {},
   ) =>
   (event: SQSEvent): Promise<SQSBatchResponse> => {
     const { upkeep } = deps;
     const handle = async (record: SQSRecord) => {
-      const reindex = upkeep && parseReindexRequest(record.body);
-      if (reindex) {
+      const reindex = parseReindexRequest(record.body);
+      if (reindex && upkeep && canRebuild(upkeep)) {
         const reference = await reindexReference(reindex.referenceId, { ...deps, upkeep }, run);
         deps.log.info('reference heard again', { ...reindex, segments: reference?.segments });
         return;

@@ -15,6 +15,7 @@ import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-
 import { SqsQueueSender } from '../../functions/adapters/aws/queue-sender.ts';
 import { DynamoReferenceStore } from '../../functions/adapters/aws/reference-store.ts';
 import { DynamoScanStore } from '../../functions/adapters/aws/scan-store.ts';
+import { ServerlessCatalogue } from '../../functions/adapters/aws/serverless-catalogue.ts';
 import type { CloudEvent } from '../../functions/ports/events.ts';
 import { describeCaseStoreContract } from '../contract/case-store.contract.ts';
 import { describeCatalogueContract } from '../contract/catalogue.contract.ts';
@@ -24,6 +25,8 @@ import { describeQueueContract } from '../contract/queue.contract.ts';
 import { describeReferenceStoreContract } from '../contract/reference-store.contract.ts';
 import { describeScanStoreContract } from '../contract/scan-store.contract.ts';
 import { awsClients, createBucket, createQueue, createTable, receiveAll, unique } from './support/aws.ts';
+import { FaultyProxy } from './support/faulty-proxy.ts';
+import { likeServerless } from './support/serverless-rules.ts';
 
 // The contracts that the local adapters keep, kept by the AWS adapters on the genuine servers.
 
@@ -46,6 +49,21 @@ for (const encoder of ['none', 'byte'] as const) {
     return catalogue;
   });
 }
+
+describeCatalogueContract('ServerlessCatalogue', async (dimension) => {
+  const proxy = await FaultyProxy.before(inject('openSearchUrl'));
+  proxy.fault = likeServerless;
+  const catalogue = new ServerlessCatalogue(
+    createOpenSearchClient({ url: proxy.url, auth: { kind: 'none' } }),
+    { modelId: randomUUID(), dimension, engine: 'lucene', refreshInterval: '500ms', pollMs: 50 },
+  );
+  await catalogue.ensureIndex();
+  onTestFinished(async () => {
+    await openSearch.indices.delete({ index: catalogue.name });
+    await proxy.close();
+  });
+  return catalogue;
+});
 
 describeReferenceStoreContract(
   'DynamoReferenceStore',

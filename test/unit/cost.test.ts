@@ -57,6 +57,14 @@ describe('the cost of a deployment', () => {
     expect(unpriced.usdPerMonth).toBeCloseTo(priced.usdPerMonth - 2 * 0.2 * 730);
   });
 
+  test('says that Serverless has no price beforehand, and no disks', () => {
+    const serverless = { nodeType: 'serverless', nodes: 1, masters: 0, volumeGiB: 0 };
+
+    expect(lineOf({ ...usage, catalogue: serverless }, /nodes/)).toMatchObject({ usdPerMonth: null });
+    expect(lineOf({ ...usage, catalogue: serverless }, /disks/)).toBeUndefined();
+    expect(lineOf({ ...usage, catalogue: serverless }, /endpoints/)).toBeDefined();
+  });
+
   test('divides by the hours that were scanned, and by none when there were none', () => {
     const { usdPerMonth, usdPerThousandScannedHours } = costOf({ ...usage, catalogue }, assumptions);
 

@@ -9,17 +9,13 @@ import { METRICS } from '../../constants.ts';
 import { readManifest } from '../../embed/model-folder.ts';
 import { systemClock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
-import type { ReferenceStore } from '../../ports/stores.ts';
 import { MediaDecoder } from '../media/decoder.ts';
 import { createAwsClients } from './clients.ts';
 import { EventBridgeBus } from './event-bus.ts';
 import { LambdaEmbedder } from './lambda-embedder.ts';
 import { MeteredEventBus } from './metered-event-bus.ts';
 import { S3ObjectStore } from './object-store.ts';
-import { OpenSearchCatalogue, type OpenSearchCatalogueSettings } from './opensearch-catalogue.ts';
-import { createOpenSearchClient } from './opensearch-client.ts';
-import { CatalogueError } from './opensearch-errors.ts';
-import { OpenSearchUpkeep } from './opensearch-upkeep.ts';
+import { openCatalogue, prepareCatalogue } from './open-catalogue.ts';
 import { shortenRedelivery } from './redelivery.ts';
 import { DynamoReferenceStore } from './reference-store.ts';
 import { PATIENT, type RetryPolicy } from './retry.ts';
@@ -50,25 +46,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
     },
   };
 
-  const openSearch = createOpenSearchClient({
-    url: environment.REFRAIN_OPENSEARCH_ENDPOINT,
-    auth:
-      environment.REFRAIN_OPENSEARCH_AUTH === 'sigv4'
-        ? { kind: 'sigv4', region: environment.AWS_REGION, service: 'es' }
-        : { kind: 'none' },
-  });
-  const catalogueSettings: OpenSearchCatalogueSettings = {
-    modelId: model.id,
-    dimension: model.dimension,
-    engine: environment.REFRAIN_OPENSEARCH_ENGINE,
-    encoder: environment.REFRAIN_OPENSEARCH_ENCODER,
-    shards: environment.REFRAIN_OPENSEARCH_SHARDS,
-    replicas: environment.REFRAIN_OPENSEARCH_REPLICAS,
-    refreshInterval: environment.REFRAIN_OPENSEARCH_REFRESH_INTERVAL,
-    retry,
-  };
-  const catalogue = new OpenSearchCatalogue(openSearch, catalogueSettings);
-  const upkeep = new OpenSearchUpkeep(openSearch, model, catalogueSettings);
+  const { catalogue, upkeep } = openCatalogue(environment, model, retry);
   const references = new DynamoReferenceStore(clients.dynamo, environment.REFRAIN_REFERENCES_TABLE);
 
   const folder = join(tmpdir(), 'refrain');
@@ -107,7 +85,7 @@ export async function connect(service: string, environment: CommonEnvironment) {
     async (event: SQSEvent, context: Context): Promise<SQSBatchResponse> => {
       begin(context);
       try {
-        ready ??= prepareCatalogue(catalogue, references, upkeep);
+        ready ??= prepareCatalogue({ catalogue, upkeep }, references);
         const response = await ready
           .then(() => handle(event, context))
           .catch((error) => {
@@ -139,32 +117,3 @@ const logOf = (logger: Logger): Log => ({
   warn: (message, details = {}) => logger.warn(message, details),
   error: (message, details = {}) => logger.error(message, details),
 });
-
-/**
- * Makes the index when there is none yet. When there is none any more, an empty one would turn every upload into
- * "nothing found".
- * @throws CatalogueError when the index is missing, but references are not; or when it is not as it is deployed
- */
-export async function prepareCatalogue(
-  catalogue: OpenSearchCatalogue,
-  references: ReferenceStore,
-  upkeep: OpenSearchUpkeep,
-): Promise<void> {
-  // What is lost or does not fit is being made anew, and until then every search says so.
-  if (await upkeep.next()) return;
-  if (await catalogue.exists()) {
-    if (await upkeep.fits()) return;
-    throw new CatalogueError(
-      `the index behind ${catalogue.alias} holds vectors in another way than is deployed: make it anew ("refrain aws ` +
-        'reindex"), or deploy the encoder that it was made with',
-    );
-  }
-  const { items } = await references.list({ limit: 1 });
-  if (items.length > 0) {
-    throw new CatalogueError(
-      `the index behind ${catalogue.alias} is gone, though references are registered: restore it from a snapshot, ` +
-        'or make it anew ("refrain aws reindex")',
-    );
-  }
-  await catalogue.ensureIndex();
-}

@@ -3,13 +3,10 @@ import type { CatalogueState, IndexState } from '../../core/catalogue-state.ts';
 import type { ModelManifest } from '../../core/model.ts';
 import type { Catalogue } from '../../ports/catalogue.ts';
 import type { CatalogueRebuild, CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
-import {
-  OpenSearchCatalogue,
-  type OpenSearchCatalogueSettings,
-  VECTOR_FIELDS,
-} from './opensearch-catalogue.ts';
+import { OpenSearchCatalogue, type OpenSearchCatalogueSettings } from './opensearch-catalogue.ts';
 import { CatalogueError, isTransient, translated } from './opensearch-errors.ts';
 import { withRetries } from './retry.ts';
+import { VECTOR_FIELDS } from './vector-form.ts';
 
 /** References per page of a count. */
 const PAGE = 1000;

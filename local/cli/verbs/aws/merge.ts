@@ -43,7 +43,7 @@ async function merge(session: Session, { wait }: { wait: number }): Promise<numb
         terminal.note('not finished; it goes on by itself');
         return EXIT.error;
       }
-      const words = `merging ${count(live.graphs, 'graph')}`;
+      const words = `merging ${count(live.graphs ?? 0, 'graph')}`;
       if (words !== said) terminal.say(words);
       said = words;
       await sleep(pauseMs, undefined, { signal });
@@ -52,4 +52,6 @@ async function merge(session: Session, { wait }: { wait: number }): Promise<numb
 }
 
 const wordsOf = ({ index, segments, graphs }: IndexState): string =>
-  `${count(segments, 'segment')} of ${index} lie in ${count(graphs, 'graph')}.`;
+  graphs === undefined
+    ? `${count(segments, 'segment')} are in ${index}, which OpenSearch Serverless merges by itself.`
+    : `${count(segments, 'segment')} of ${index} lie in ${count(graphs, 'graph')}.`;

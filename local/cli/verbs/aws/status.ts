@@ -174,8 +174,9 @@ function drawCatalogue(catalogue: Status['catalogue'], screen: Screen): string[]
 }
 
 const indexWords = ({ index, references, segments, bytes, graphs, merging }: IndexState): string =>
-  `${count(references, 'reference')}, ${count(segments, 'segment')}, ${(bytes / 1e6).toFixed(1)} MB in ${index}, ` +
-  `${count(graphs, 'graph')}${merging ? ' (being merged)' : ''}`;
+  `${count(references, 'reference')}, ${count(segments, 'segment')}` +
+  `${bytes === undefined ? '' : `, ${(bytes / 1e6).toFixed(1)} MB`} in ${index}` +
+  `${graphs === undefined ? '' : `, ${count(graphs, 'graph')}`}${merging ? ' (being merged)' : ''}`;
 
 function drawScans({ unfinished, andMore, scans }: Status['scans'], screen: Screen): string[] {
   if (unfinished === 0) return ['scans      none is unfinished'];
