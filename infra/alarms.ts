@@ -6,9 +6,10 @@ export const ALARMS = {
   throttles: { what: 'A function is throttled', periods: 3 },
   incompleteScans: { what: 'Many uploads could not be searched to their end', periods: 2 },
   costPerHour: { what: 'An hour of audio costs more than it should', periods: 3 },
-  indexLag: { what: 'The catalogue answers slowly', periods: 3 },
+  indexLag: { what: 'New references wait too long before they are searched', periods: 3 },
   unmerged: { what: 'The catalogue lies in small graphs, which make queries slow', periods: 2 },
-  catalogueStorage: { what: 'The catalogue runs out of memory', periods: 3 },
+  catalogueLatency: { what: 'The catalogue answers slowly', periods: 3 },
+  catalogueMemory: { what: 'The catalogue runs out of memory', periods: 3 },
   catalogueStatus: { what: 'A part of the catalogue is not searchable', periods: 1 },
 } as const satisfies Record<string, { what: string; periods: number }>;
 

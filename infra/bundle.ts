@@ -2,7 +2,7 @@ import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { MODEL } from '../functions/constants.ts';
-import { buildMediaLayer } from '../layers/media/build.ts';
+import { buildMediaLayer, LAMBDA_LIMIT_BYTES, sizeOf } from '../layers/media/build.ts';
 
 /** Folders that are ready to become Lambda assets. */
 export interface Bundles {
@@ -29,7 +29,31 @@ export async function bundleFunctions(
   const [scan, register] = await Promise.all(
     ['scan', 'register'].map((name) => bundleFunction(name, join(outdir, name), nodeModules)),
   );
-  return { scan: scan!, register: register!, mediaLayer: await buildMediaLayer(join(outdir, 'media-layer')) };
+  const bundles = {
+    scan: scan!,
+    register: register!,
+    mediaLayer: await buildMediaLayer(join(outdir, 'media-layer')),
+  };
+  await measure(bundles);
+  return bundles;
+}
+
+/**
+ * How much of Lambda's limit each zip function takes, together with its layer.
+ * @throws Error when Lambda would refuse one of them
+ */
+export async function measure({ mediaLayer, ...functions }: Bundles): Promise<Record<string, number>> {
+  const layerBytes = await sizeOf(mediaLayer);
+  const bytes: Record<string, number> = {};
+  for (const [name, folder] of Object.entries(functions)) {
+    bytes[name] = (await sizeOf(folder)) + layerBytes;
+    if (bytes[name] > LAMBDA_LIMIT_BYTES) {
+      throw new Error(
+        `${name} and its layer have ${bytes[name]} bytes unzipped; Lambda takes ${LAMBDA_LIMIT_BYTES}`,
+      );
+    }
+  }
+  return bytes;
 }
 
 /** One function as a folder: `lambda.mjs`, the decoder's process beside it, and the model's manifest. */

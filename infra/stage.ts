@@ -1,3 +1,4 @@
+import { RemovalPolicy } from 'aws-cdk-lib';
 import { z } from 'zod';
 
 /** How the index is made. A change takes hold with `refrain aws reindex`. */
@@ -22,6 +23,14 @@ const CatalogueSettings = z.discriminatedUnion('kind', [
   }).refine(({ shards, replicas, dataNodes }) => shards * (1 + replicas) >= dataNodes, {
     message: 'a node without a shard does nothing: shards x (1 + replicas) must be at least dataNodes',
     path: ['dataNodes'],
+  }),
+  /** A vector collection of OpenSearch Serverless in private subnets: no nodes to choose, and no `refrain aws reindex`. */
+  IndexSettings.omit({ shards: true, replicas: true }).extend({
+    kind: z.literal('serverless'),
+    /** The only engine that it has. */
+    engine: z.literal('faiss').default('faiss'),
+    /** A second copy in another zone, at twice the cost. */
+    standby: z.boolean(),
   }),
   /** A cluster that somebody else runs, reached by its address. */
   IndexSettings.extend({ kind: z.literal('external'), endpoint: z.url() }),
@@ -51,6 +60,8 @@ export type StageSettings = z.infer<typeof StageSettings>;
 
 export interface Stage extends StageSettings {
   name: string;
+  /** `removal`, as the CDK calls it. */
+  removalPolicy: RemovalPolicy;
 }
 
 /** How logs, metrics and stacks of a stage are named; `--stack` of the command line takes it. */
@@ -66,5 +77,7 @@ export function readStage(name: string, stages: unknown): Stage {
   if (!settings.success) {
     throw new Error(`stage "${name}" in cdk.json:\n${z.prettifyError(settings.error)}`);
   }
-  return { name, ...settings.data };
+  const { removal } = settings.data;
+  const removalPolicy = removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
+  return { name, ...settings.data, removalPolicy };
 }

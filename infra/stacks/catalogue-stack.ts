@@ -1,53 +1,45 @@
-import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
-import {
-  EbsDeviceVolumeType,
-  GatewayVpcEndpointAwsService,
-  InterfaceVpcEndpointAwsService,
-  type ISecurityGroup,
-  Peer,
-  Port,
-  SecurityGroup,
-  SubnetType,
-  Vpc,
-} from 'aws-cdk-lib/aws-ec2';
-import { type IRole, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
+import type { Metric } from 'aws-cdk-lib/aws-cloudwatch';
+import { EbsDeviceVolumeType, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { PolicyStatement, type Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, ResourcePolicy, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Domain, EngineVersion, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
 import type { Construct } from 'constructs';
 import { acknowledge, acknowledgeResource } from '../acknowledge.ts';
+import { createNetwork, type Network, ZONES } from '../network.ts';
 import type { Stage } from '../stage.ts';
-
-/** What a function needs to live beside the catalogue. */
-export interface Network {
-  vpc: Vpc;
-  /** Reaches the catalogue and the endpoints of AWS's services; nothing else. */
-  functions: ISecurityGroup;
-  /** Reaches nothing at all. */
-  isolated: ISecurityGroup;
-}
-
-/** A stack that is not bound to one region can count on two zones. */
-const ZONES = 2;
 
 /** What the functions need to know of the catalogue, whoever runs it. */
 export interface CatalogueAccess {
   endpoint: string;
+  /** What requests are signed for: a domain or a collection. Absent when they are not signed. */
+  signedFor?: 'es' | 'aoss';
   /** Where the functions must live to reach it; absent when it is reached from anywhere. */
   network?: Network;
-  /** Absent when somebody else runs it. */
-  domain?: Domain;
-  allowUse(role: IRole): void;
+  /** What its alarms watch, and from where on they ring; none when somebody else runs it. */
+  watched: Partial<Record<'catalogueLatency' | 'catalogueMemory' | 'catalogueStatus', Watched>>;
+  allowUse(role: Role): void;
+}
+
+export interface Watched {
+  metric: Metric;
+  above: number;
 }
 
 /** A cluster that exists already, and whose owner says who may use it. */
-export const externalCatalogue = (endpoint: string): CatalogueAccess => ({ endpoint, allowUse() {} });
+export const externalCatalogue = (endpoint: string): CatalogueAccess => ({
+  endpoint,
+  watched: {},
+  allowUse() {},
+});
 
 /** The reference catalogue: an OpenSearch domain in private subnets. */
 export class CatalogueStack extends Stack implements CatalogueAccess {
   readonly endpoint: string;
+  readonly signedFor = 'es';
   readonly network: Network;
-  readonly domain: Domain;
+  readonly watched: Required<CatalogueAccess['watched']>;
   readonly #domainName: string;
 
   constructor(
@@ -60,7 +52,7 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
   ) {
     super(scope, id, props);
     this.#domainName = `refrain-${stage.name}`;
-    this.network = this.#network();
+    this.network = createNetwork(this);
     const { vpc, functions } = this.network;
     const cluster = new SecurityGroup(this, 'ClusterGroup', { vpc, allowAllOutbound: false });
     cluster.addIngressRule(functions, Port.tcp(443), 'functions that search and index');
@@ -68,7 +60,7 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
 
     const { logs, policy } = this.#logs();
     const zones = Math.min(settings.dataNodes, ZONES);
-    this.domain = new Domain(this, 'Catalogue', {
+    const domain = new Domain(this, 'Catalogue', {
       domainName: this.#domainName,
       version: EngineVersion.OPENSEARCH_3_5,
       vpc,
@@ -99,10 +91,10 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
       },
       // CDK would grant the logs through a function with a wildcard role; a policy of our own does without.
       suppressLogsResourcePolicy: true,
-      removalPolicy: stage.removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
+      removalPolicy: stage.removalPolicy,
     });
-    this.domain.node.addDependency(policy);
-    acknowledge(this.domain, {
+    domain.node.addDependency(policy);
+    acknowledge(domain, {
       'AwsSolutions-OS5':
         'Each role names what it may do (allowUse); a policy of the domain beside them would be a second truth.',
       'AwsSolutions-OS3': 'It lives in private subnets; its security group lets only the functions in.',
@@ -111,7 +103,12 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
       }),
       ...(settings.dataNodes < 2 && { 'AwsSolutions-OS7': 'A development stage lives in one zone.' }),
     });
-    this.endpoint = `https://${this.domain.domainEndpoint}`;
+    this.endpoint = `https://${domain.domainEndpoint}`;
+    this.watched = {
+      catalogueLatency: { metric: domain.metricSearchLatency({ statistic: 'p99' }), above: 2000 },
+      catalogueMemory: { metric: domain.metricJVMMemoryPressure(), above: 85 },
+      catalogueStatus: { metric: domain.metricClusterStatusRed(), above: 0 },
+    };
 
     // What runs by the hour, for whoever asks what the deployment costs.
     new CfnOutput(this, 'catalogueDataNodeType', { value: settings.dataNodeType });
@@ -121,7 +118,7 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
   }
 
   /** Reading, writing and deleting in the indexes of the catalogue: nothing of the cluster itself. */
-  allowUse(role: IRole): void {
+  allowUse(role: Role): void {
     const resource = `${this.formatArn({ service: 'es', resource: 'domain', resourceName: this.#domainName })}/*`;
     const actions = ['es:ESHttpGet', 'es:ESHttpHead', 'es:ESHttpPost', 'es:ESHttpPut', 'es:ESHttpDelete'];
     role.addToPrincipalPolicy(new PolicyStatement({ actions, resources: [resource] }));
@@ -150,33 +147,5 @@ export class CatalogueStack extends Stack implements CatalogueAccess {
       ],
     });
     return { logs, policy };
-  }
-
-  /** Isolated subnets without a way to the internet; AWS's services are reached through endpoints. */
-  #network(): Network {
-    const vpc = new Vpc(this, 'Network', {
-      maxAzs: ZONES,
-      natGateways: 0,
-      subnetConfiguration: [{ name: 'isolated', subnetType: SubnetType.PRIVATE_ISOLATED }],
-      gatewayEndpoints: {
-        s3: { service: GatewayVpcEndpointAwsService.S3 },
-        dynamo: { service: GatewayVpcEndpointAwsService.DYNAMODB },
-      },
-      flowLogs: { all: {} },
-    });
-    const functions = new SecurityGroup(this, 'FunctionsGroup', { vpc, allowAllOutbound: false });
-    // S3 and DynamoDB are reached by route, not by address.
-    functions.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'endpoints of AWS services');
-    for (const [name, service] of Object.entries({
-      Sqs: InterfaceVpcEndpointAwsService.SQS,
-      Lambda: InterfaceVpcEndpointAwsService.LAMBDA,
-      Events: InterfaceVpcEndpointAwsService.EVENTBRIDGE,
-    })) {
-      vpc
-        .addInterfaceEndpoint(name, { service, open: false })
-        .connections.allowFrom(functions, Port.tcp(443));
-    }
-    const isolated = new SecurityGroup(this, 'IsolatedGroup', { vpc, allowAllOutbound: false });
-    return { vpc, functions, isolated };
   }
 }

@@ -10,7 +10,7 @@ import {
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { Topic } from 'aws-cdk-lib/aws-sns';
@@ -64,7 +64,7 @@ export class MonitoringStack extends Stack {
       );
     }
     this.#alarm('queueAge', 'scanRequests', ageOf(queues.scanRequests), 15 * 60);
-    this.#alarm('queueAge', 'registerRequests', ageOf(queues.registerRequests), 60 * 60);
+    this.#alarm('indexLag', '', ageOf(queues.registerRequests), 60 * 60);
     this.#alarm('queueAge', 'review', ageOf(queues.review), 24 * 60 * 60);
     for (const [name, listener] of Object.entries(pipeline.functions)) {
       this.#alarm('errors', name, listener.metricErrors({ period: FIVE_MINUTES }), 5);
@@ -73,17 +73,22 @@ export class MonitoringStack extends Stack {
     this.#alarm('incompleteScans', '', domainMetric('incompleteScans', stage), 10);
     this.#alarm('costPerHour', '', costPerScannedHour(pipeline.functions, stage), 0.25);
     this.#alarm('unmerged', '', unmergedPercent(stage), 50);
-    if (parts.catalogue.domain) {
-      this.#alarm('indexLag', '', parts.catalogue.domain.metricSearchLatency({ statistic: 'p99' }), 2000);
-      this.#alarm('catalogueStorage', '', parts.catalogue.domain.metricJVMMemoryPressure(), 85);
-      this.#alarm('catalogueStatus', '', parts.catalogue.domain.metricClusterStatusRed(), 0);
+    for (const [name, { metric, above }] of Object.entries(parts.catalogue.watched)) {
+      this.#alarm(name as keyof typeof parts.catalogue.watched, '', metric, above);
     }
     this.#dashboard(queues, pipeline.functions, stage);
   }
 
   #alarmTopic(key: Key): Topic {
     const topic = new Topic(this, 'Alarms', { masterKey: key, enforceSSL: true });
-    key.grantEncryptDecrypt(new ServicePrincipal('cloudwatch.amazonaws.com'));
+    // Spelled out: the construct's own grant comes with wildcard actions.
+    key.addToResourcePolicy(
+      new PolicyStatement({
+        principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
+        actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
+        resources: ['*'],
+      }),
+    );
     if (this.#stage.alarmEmail) topic.addSubscription(new EmailSubscription(this.#stage.alarmEmail));
     return topic;
   }

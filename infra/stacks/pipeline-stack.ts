@@ -62,9 +62,12 @@ export class PipelineStack extends Stack {
       REFRAIN_OPENSEARCH_ENDPOINT: catalogue.endpoint,
       REFRAIN_OPENSEARCH_ENGINE: stage.catalogue.engine,
       REFRAIN_OPENSEARCH_ENCODER: stage.catalogue.encoder,
-      REFRAIN_OPENSEARCH_SHARDS: String(stage.catalogue.shards),
-      REFRAIN_OPENSEARCH_REPLICAS: String(stage.catalogue.replicas),
-      REFRAIN_OPENSEARCH_AUTH: stage.catalogue.kind === 'domain' ? 'sigv4' : 'none',
+      ...(stage.catalogue.kind !== 'serverless' && {
+        REFRAIN_OPENSEARCH_SHARDS: String(stage.catalogue.shards),
+        REFRAIN_OPENSEARCH_REPLICAS: String(stage.catalogue.replicas),
+      }),
+      REFRAIN_OPENSEARCH_AUTH: catalogue.signedFor ? 'sigv4' : 'none',
+      REFRAIN_OPENSEARCH_SERVICE: catalogue.signedFor ?? 'es',
     };
 
     const zip = (name: 'scan' | 'backfill' | 'register', bundle: string, requests: Queue) =>
@@ -117,7 +120,7 @@ export class PipelineStack extends Stack {
         ['kms:Decrypt', 'kms:GenerateDataKey'],
         [storage.dataKey.keyArn, storage.messageKey.keyArn],
       );
-      catalogue.allowUse(caller.role!);
+      catalogue.allowUse(caller.role as Role);
     }
     this.#wake(scan, storage.scanRequests, stage.scanConcurrency);
     this.#wake(backfill, storage.scanBackfill, stage.backfillConcurrency);

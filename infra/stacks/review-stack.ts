@@ -1,4 +1,4 @@
-import { ArnFormat, CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { ArnFormat, CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import { CfnRule, EventBus } from 'aws-cdk-lib/aws-events';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import type { Key } from 'aws-cdk-lib/aws-kms';
@@ -23,7 +23,7 @@ export class ReviewStack extends Stack {
     const log = new LogGroup(this, 'VerdictLog', {
       logGroupName: `/aws/events/refrain-${stage.name}`,
       retention: RetentionDays.ONE_YEAR,
-      removalPolicy: stage.removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
+      removalPolicy: stage.removalPolicy,
     });
     // The L2 target would add a function with a wildcard role that writes this same policy.
     new ResourcePolicy(this, 'LogPolicy', {

@@ -1,4 +1,4 @@
-import { CfnOutput, Duration, RemovalPolicy, Stack, type StackProps, Tags } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Stack, type StackProps, Tags } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -91,15 +91,11 @@ export class StorageStack extends Stack {
     }
   }
 
-  get #removalPolicy(): RemovalPolicy {
-    return this.#stage.removal === 'retain' ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
-  }
-
   #key(id: string, description: string): Key {
     return new Key(this, id, {
       description: `Refrain ${this.#stage.name}: ${description}`,
       enableKeyRotation: true,
-      removalPolicy: this.#removalPolicy,
+      removalPolicy: this.#stage.removalPolicy,
     });
   }
 
@@ -132,7 +128,7 @@ export class StorageStack extends Stack {
       minimumTLSVersion: 1.2,
       versioned: !options.logs,
       lifecycleRules: rules,
-      removalPolicy: this.#removalPolicy,
+      removalPolicy: this.#stage.removalPolicy,
       ...(options.accessLogs && {
         serverAccessLogsBucket: options.accessLogs,
         serverAccessLogsPrefix: `${name}/`,
@@ -203,7 +199,7 @@ export class StorageStack extends Stack {
       encryptionKey: this.dataKey,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: this.#stage.removal === 'retain',
-      removalPolicy: this.#removalPolicy,
+      removalPolicy: this.#stage.removalPolicy,
     });
     for (const [indexName, index] of Object.entries(indexes)) {
       table.addGlobalSecondaryIndex({

@@ -7,7 +7,7 @@ import { build } from 'esbuild';
 import { ARCHITECTURE } from '../../functions/constants.ts';
 
 /** Lambda's limit for a zip function and its layers together, unpacked. */
-const LAMBDA_LIMIT_BYTES = 262_144_000;
+export const LAMBDA_LIMIT_BYTES = 262_144_000;
 
 /** What is kept free for the code of the functions. */
 const FUNCTION_BYTES = 20 * 1024 * 1024;

@@ -30,7 +30,14 @@ function synthesise(stageName: string, stages = config.context.stages) {
       ([id, resource]) => ({ id: `${stack.stackName}/${id}`, ...resource }),
     ),
   );
-  return { app, stacks, ofType: (type: string) => resources.filter((resource) => resource.Type === type) };
+  const ofType = (type: string) => resources.filter((resource) => resource.Type === type);
+  return { app, stacks, all: resources, ofType };
+}
+
+interface Statement {
+  Effect: string;
+  Action: string | string[];
+  Principal?: unknown;
 }
 
 interface Resource {
@@ -39,7 +46,7 @@ interface Resource {
   Properties: Record<string, any>;
 }
 
-describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
+describe.each(Object.keys(config.context.stages))('stage %s', (stageName) => {
   let stage: ReturnType<typeof synthesise>;
   beforeAll(() => {
     stage = synthesise(stageName);
@@ -167,19 +174,68 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     }
   });
 
-  it('allows no wildcard action that could do everything a service can', () => {
-    const policies = [...stage.ofType('AWS::IAM::Policy'), ...stage.ofType('AWS::IAM::Role')];
-    const actions = policies
-      .flatMap(({ Properties }) => [
-        Properties['PolicyDocument'],
-        ...(Properties['Policies'] ?? []).map((policy: { PolicyDocument: unknown }) => policy.PolicyDocument),
+  it('allows no wildcard action to anybody but the account that owns a key', () => {
+    const allowed = stage.all
+      .flatMap(({ id, Properties = {} }) => [
+        ...['PolicyDocument', 'KeyPolicy'].map((name) => ({ id, document: Properties[name] })),
+        ...[Properties['Policies'] ?? []].flat().map((policy) => ({ id, document: policy.PolicyDocument })),
       ])
-      .filter(Boolean)
-      .flatMap((document) => document.Statement)
-      .filter(({ Effect }) => Effect !== 'Deny')
-      .flatMap(({ Action }) => Action);
-    expect(actions.length).toBeGreaterThan(10);
-    expect(actions.filter((action: string) => action === '*' || action.endsWith(':*'))).toEqual([]);
+      .flatMap(({ id, document }) =>
+        [document?.Statement ?? []].flat().map((statement: Statement) => ({ id, ...statement })),
+      )
+      .filter(({ Effect }) => Effect === 'Allow');
+    // What makes a key usable at all: its account decides by IAM.
+    const ofOwner = ({ Action, Principal }: Statement) =>
+      Action === 'kms:*' && JSON.stringify(Principal).includes(':root');
+
+    const actions = allowed.filter((statement) => !ofOwner(statement)).flatMap(({ Action }) => Action);
+    expect(actions.length).toBeGreaterThan(30);
+    expect(actions.filter((action) => action.includes('*'))).toEqual([]);
+    expect(allowed.filter(ofOwner).length).toBe(2);
+  });
+
+  it('gives embed no way to any network, and the functions none but to the catalogue and to AWS', () => {
+    const groups = stage.ofType('AWS::EC2::SecurityGroup');
+    const egressOf = (name: string) =>
+      groups.find(({ id }) => id.includes(name))?.Properties['SecurityGroupEgress'] ?? [];
+    const functions = stage
+      .ofType('AWS::Lambda::Function')
+      .filter(({ Properties }) => Properties['VpcConfig']);
+
+    expect(stage.ofType('AWS::EC2::InternetGateway')).toEqual([]);
+    expect(stage.ofType('AWS::EC2::NatGateway')).toEqual([]);
+    if (stageName === 'local') return expect(functions).toEqual([]);
+    expect(functions).toHaveLength(4);
+    for (const { id, Properties } of functions) {
+      const isolated = JSON.stringify(Properties['VpcConfig'].SecurityGroupIds).includes('IsolatedGroup');
+      expect(isolated, id).toBe(id.includes('/embed'));
+    }
+    // How CloudFormation says "nowhere": an empty list would be "everywhere".
+    expect(egressOf('IsolatedGroup')).toMatchObject([{ CidrIp: '255.255.255.255/32' }]);
+    expect(egressOf('FunctionsGroup')).toMatchObject([{ CidrIp: '0.0.0.0/0', FromPort: 443, ToPort: 443 }]);
+  });
+
+  it('lets a flood of uploads wait, and a backfill wait beside it', () => {
+    const settings = config.context.stages[stageName];
+    const budgets = Object.fromEntries(
+      stage.ofType('AWS::Lambda::EventSourceMapping').map(({ Properties }) => [
+        /(scanRequests|scanBackfill|registerRequests)/.exec(JSON.stringify(Properties['EventSourceArn']))![0],
+        {
+          wakes: String(Properties['FunctionName'].Ref).replace(/[0-9A-F]{8}$/, ''),
+          atOnce: Properties['ScalingConfig'].MaximumConcurrency,
+        },
+      ]),
+    );
+    const embed = stage
+      .ofType('AWS::Lambda::Function')
+      .find(({ Properties }) => Properties['PackageType'] === 'Image')!;
+
+    expect(budgets).toEqual({
+      scanRequests: { wakes: 'scan', atOnce: settings.scanConcurrency },
+      scanBackfill: { wakes: 'backfill', atOnce: settings.backfillConcurrency },
+      registerRequests: { wakes: 'register', atOnce: settings.registerConcurrency },
+    });
+    expect(embed.Properties['ReservedConcurrentExecutions']).toBe(settings.embedConcurrency);
   });
 
   it('keeps every bucket private, versioned, encrypted and TLS only', () => {
@@ -196,6 +252,15 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
       expect(Properties['BucketEncryption'], id).toBeDefined();
       if (!id.includes('AccessLogs'))
         expect(Properties['VersioningConfiguration'], id).toEqual({ Status: 'Enabled' });
+      const rules = Properties['LifecycleConfiguration'].Rules;
+      expect(rules[0], id).toMatchObject({
+        AbortIncompleteMultipartUpload: { DaysAfterInitiation: 2 },
+        NoncurrentVersionExpiration: { NoncurrentDays: 30 },
+        Status: 'Enabled',
+      });
+      // References stay for as long as they are registered; everything else ends by itself.
+      const expires = rules.some((rule: object) => 'ExpirationInDays' in rule);
+      expect(expires, id).toBe(!id.includes('/References'));
     }
     const policies = JSON.stringify(stage.ofType('AWS::S3::BucketPolicy'));
     expect(policies.match(/"aws:SecureTransport":"false"/g)?.length).toBe(buckets.length);
@@ -236,6 +301,15 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
     const runbook = readFileSync(new URL('../../RUNBOOK.md', import.meta.url), 'utf8');
     const sections = [...runbook.matchAll(/^## (\S+)$/gm)].map(([, name]) => name);
     expect(sections.toSorted()).toEqual(Object.keys(ALARMS).toSorted());
+    const needsNoCluster = Object.keys(ALARMS).filter((name) => !name.startsWith('catalogue'));
+    const wanted = stage.stacks.catalogue ? Object.keys(ALARMS) : needsNoCluster;
+    const rung = new Set(
+      stage.ofType('AWS::CloudWatch::Alarm').map(({ Properties }) => Properties['AlarmName'].split('-')[2]),
+    );
+    // Serverless tells nothing of its memory.
+    expect([...rung].toSorted()).toEqual(
+      wanted.filter((name) => stageName !== 'serverless' || name !== 'catalogueMemory').toSorted(),
+    );
     const links = Object.keys(ALARMS).map((name) => runbookLink(name as keyof typeof ALARMS));
     for (const { id, Properties } of stage.ofType('AWS::CloudWatch::Alarm')) {
       expect(Properties['AlarmActions']?.length, id).toBe(1);
@@ -263,6 +337,60 @@ describe.each(['dev', 'prod', 'local'])('stage %s', (stageName) => {
 
   it('passes cdk-nag, but for exceptions that carry a reason', () => {
     expect(() => stage.app.synth()).not.toThrow();
+  });
+});
+
+describe('the catalogue', () => {
+  it.each(['dev', 'prod'])(
+    'of stage %s is a domain that is encrypted, private, and opened by IAM alone',
+    (name) => {
+      const { ofType } = synthesise(name);
+      const [domain] = ofType('AWS::OpenSearchService::Domain');
+      const zones = name === 'prod' ? 2 : 1;
+
+      expect(domain!.Properties).toMatchObject({
+        EncryptionAtRestOptions: { Enabled: true, KmsKeyId: expect.anything() },
+        NodeToNodeEncryptionOptions: { Enabled: true },
+        DomainEndpointOptions: { EnforceHTTPS: true, TLSSecurityPolicy: 'Policy-Min-TLS-1-2-PFS-2023-10' },
+      });
+      expect(domain!.Properties['VPCOptions'].SubnetIds).toHaveLength(zones);
+      // With neither a policy of its own nor users of its own, IAM policies are the only way in.
+      expect(domain!.Properties).not.toHaveProperty('AccessPolicies');
+      expect(domain!.Properties['AdvancedSecurityOptions']?.InternalUserDatabaseEnabled ?? false).toBe(false);
+    },
+  );
+
+  it('may be a collection of OpenSearch Serverless, private, under our key, open to the functions that use it', () => {
+    const { ofType } = synthesise('serverless');
+    const [collection] = ofType('AWS::OpenSearchServerless::Collection');
+    const policies = ofType('AWS::OpenSearchServerless::SecurityPolicy').map(({ Properties }) =>
+      JSON.stringify(Properties['Policy']),
+    );
+    const access = ofType('AWS::OpenSearchServerless::AccessPolicy').map(({ Properties }) => Properties);
+    const environments = ofType('AWS::Lambda::Function')
+      .map(({ Properties }) => Properties['Environment']?.Variables)
+      .filter(Boolean);
+
+    expect(collection!.Properties['Type']).toBe('VECTORSEARCH');
+    expect(policies.find((policy) => policy.includes('AWSOwnedKey'))).toMatch(
+      /AWSOwnedKey\\":false.*KmsARN.*DataKey/,
+    );
+    expect(policies.find((policy) => policy.includes('SourceVPCEs'))).toContain('AllowFromPublic\\":false');
+    expect(access.map(({ Name }) => Name).toSorted()).toEqual([
+      'refrain-serverless-backfill',
+      'refrain-serverless-register',
+      'refrain-serverless-scan',
+    ]);
+    for (const { Name } of access) expect(Name.length, Name).toBeLessThanOrEqual(32);
+    expect(JSON.stringify(access)).not.toContain('aoss:*');
+    expect(environments).toHaveLength(3);
+    for (const environment of environments) {
+      expect(environment).toMatchObject({
+        REFRAIN_OPENSEARCH_AUTH: 'sigv4',
+        REFRAIN_OPENSEARCH_SERVICE: 'aoss',
+        REFRAIN_OPENSEARCH_ENGINE: 'faiss',
+      });
+    }
   });
 });
 
@@ -305,7 +433,7 @@ describe('the stage settings', () => {
   });
 
   it('name the stages that there are', () => {
-    expect(() => readStage('prdo', config.context.stages)).toThrow('only dev, prod, local');
+    expect(() => readStage('prdo', config.context.stages)).toThrow('only dev, prod, serverless, local');
   });
 
   it('keep what production holds when a stack is deleted', () => {

@@ -38,6 +38,7 @@ describe.each(STAGES)('the stacks of stage %s', (stage) => {
     for (const stack of stacks) await deployStack(clients, stack);
 
     const leftOut = resources.filter((resource) => NOT_EMULATED.some((is) => is(resource)));
-    expect(leftOut.length).toBeLessThan(resources.length / 10);
+    // A tenth where the catalogue is a domain; of Serverless, nothing is emulated.
+    expect(leftOut.length).toBeLessThan(resources.length / (stage === 'serverless' ? 6 : 10));
   });
 });

@@ -149,14 +149,11 @@ export async function deployStack(
       });
     if (!there) await putCode(clients, filesOf(folder), key);
   }
-  const Resources = Object.fromEntries(
-    Object.entries(template.Resources).filter(([, resource]) => !NOT_EMULATED.some((is) => is(resource))),
-  );
   const client = cloudFormation();
   await client.send(
     new CreateStackCommand({
       StackName: name,
-      TemplateBody: JSON.stringify({ ...template, Resources }),
+      TemplateBody: JSON.stringify(emulated(template)),
       Capabilities: ['CAPABILITY_NAMED_IAM'],
     }),
   );
@@ -174,12 +171,27 @@ export async function deployStack(
   return Object.fromEntries((stack.Outputs ?? []).map((output) => [output.OutputKey!, output.OutputValue!]));
 }
 
+/** The template without what cannot be created; whoever refers to that gets a name in its place. */
+function emulated(template: SynthesisedStack['template']): object {
+  const leftOut = Object.entries(template.Resources).filter(([, resource]) =>
+    NOT_EMULATED.some((is) => is(resource)),
+  );
+  const ids = new Set(leftOut.map(([id]) => id));
+  const Resources = Object.fromEntries(Object.entries(template.Resources).filter(([id]) => !ids.has(id)));
+  return JSON.parse(JSON.stringify({ ...template, Resources }), (_, value) => {
+    const id = value?.Ref ?? value?.['Fn::GetAtt']?.[0];
+    return ids.has(id) ? `not-emulated-${id}` : value;
+  });
+}
+
 /** What stays out of a deployment on ministack; everything else is created as it was synthesised. */
 export const NOT_EMULATED: readonly ((resource: Resource) => boolean)[] = [
   // It has security groups, but knows rules only as a part of them.
   ({ Type }) => Type === 'AWS::EC2::SecurityGroupIngress' || Type === 'AWS::EC2::SecurityGroupEgress',
   // It has no packets to log.
   ({ Type }) => Type === 'AWS::EC2::FlowLog',
+  // It knows collections, but not how to create them from a template.
+  ({ Type }) => Type.startsWith('AWS::OpenSearchServerless::'),
   // Its alarms watch one metric each, and do no sums.
   ({ Type, Properties }) => Type === 'AWS::CloudWatch::Alarm' && Properties.Metrics !== undefined,
 ];
