@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { InvokeCommand, PutFunctionConcurrencyCommand } from '@aws-sdk/client-lambda';
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterEach, beforeEach, describe, expect, inject, it, onTestFinished } from 'vitest';
@@ -11,17 +10,17 @@ import { awsClients, countMessages, depthOf, putObject, receiveAll } from './sup
 import {
   type Deployment,
   type DeploymentSettings,
-  deploy,
+  deploy as deployAnywhere,
   EMBED_CODE,
   finishedScan,
 } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
 import { busyUntil, FaultyProxy, REFUSED_ITEM } from './support/faulty-proxy.ts';
 import { delivery, dependenciesOf, invocation } from './support/in-process.ts';
-import { encodeAudio, joined, music } from './support/music.ts';
+import { encodeAudio, joined, music, noise } from './support/music.ts';
+import { expectPromisesKept } from './support/promises.ts';
 
-// What can go wrong, made to go wrong on the genuine servers. After each fault: no upload without a terminal state or a
-// dead letter, no case twice, and nothing is called clear that was not searched to the end.
+// What can go wrong, made to go wrong on the genuine servers. What holds after each fault stands in support/promises.ts.
 
 const clients = awsClients();
 const song = music(60, 1);
@@ -31,19 +30,29 @@ const UPLOAD = encodeAudio(joined(music(15, 2), song.slice(10, 40), music(15, 3)
 
 let openSearch: FaultyProxy;
 let aws: FaultyProxy;
+let deployments: Deployment[];
 
 beforeEach(async () => {
   openSearch = await FaultyProxy.before(inject('openSearchUrl'));
   aws = await FaultyProxy.before(inject('awsUrl'));
+  deployments = [];
 });
 afterEach(async () => {
   await openSearch.close();
   await aws.close();
+  expect(deployments, 'deployments of a test').toHaveLength(1);
+  await expectPromisesKept(clients, deployments[0]!);
 });
+
+async function deploy(settings?: DeploymentSettings): Promise<Deployment> {
+  const deployment = await deployAnywhere(clients, settings);
+  deployments.push(deployment);
+  return deployment;
+}
 
 /** Deploys, and registers the song as `song` by this process. */
 async function deployWithSong(settings: DeploymentSettings = {}): Promise<Deployment> {
-  const deployment = await deploy(clients, settings);
+  const deployment = await deploy(settings);
   const deps = await dependenciesOf(deployment, clients, settings.directOpenSearchUrl);
   await deps.catalogue.ensureIndex();
   const object = await putQuietly(deployment, 'song.flac', SONG);
@@ -125,11 +134,13 @@ describe('OpenSearch', () => {
   }, 300_000);
 
   it('that refuses some items of a bulk gets them again, and the reference is whole', async () => {
-    const deployment = await deploy(clients);
+    const deployment = await deploy();
     const deps = await dependenciesOf(deployment, clients, openSearch.url);
     await deps.catalogue.ensureIndex();
     const before = await deps.catalogue.stats();
-    const object = await putQuietly(deployment, 'other.flac', encodeAudio(music(30, 9)));
+    // Of its own, since the index is everybody's.
+    const other = music(60, 9);
+    const object = await putQuietly(deployment, 'other.flac', encodeAudio(other));
     let bulks = 0;
     openSearch.fault = async ({ path, body, forward }) => {
       if (!path.includes('_bulk') || ++bulks > 1) return undefined;
@@ -146,6 +157,10 @@ describe('OpenSearch', () => {
     expect(bulks).toBe(2);
     expect(reference).toMatchObject({ state: 'active' });
     expect(after.segments - before.segments).toBe(reference!.segments);
+    const sound = encodeAudio(joined(noise(10), other.slice(10, 40), noise(10)));
+    const upload = await putQuietly(deployment, 'upload.flac', sound);
+    await createScanHandler(deps)(delivery(upload), invocation('a run'));
+    await expectFlaggedOnce(deployment, await reviewMessages(deployment));
   }, 120_000);
 });
 
@@ -161,7 +176,7 @@ describe('the embed function', () => {
     'that always %s leads to a dead letter and to no verdict',
     async (_, spoil) => {
       const embedCode = EMBED_CODE.replace('export { handler }', 'import { handler as real }');
-      const deployment = await deploy(clients, {
+      const deployment = await deploy({
         embedCode: `${embedCode} export const handler = async (event) => { const answer = await real(event); ${spoil} return answer; };`,
         embedTimeoutSeconds: 5,
         environment: { REFRAIN_PATIENCE_SECONDS: '2' },
@@ -185,7 +200,7 @@ describe('the embed function', () => {
   );
 
   it('that is throttled is asked again', async () => {
-    const deployment = await deployWithSong();
+    const deployment = await deployWithSong({ awsUrl: aws.url });
     const FunctionName = deployment.functions.embed;
     const throttle = (ReservedConcurrentExecutions: number) =>
       clients.lambda.send(new PutFunctionConcurrencyCommand({ FunctionName, ReservedConcurrentExecutions }));
@@ -194,7 +209,10 @@ describe('the embed function', () => {
     await expect(refused).rejects.toMatchObject({ name: 'TooManyRequestsException' });
 
     await putObject(clients, deployment.uploads, 'upload.flac', UPLOAD);
-    await sleep(5000);
+    await eventually('the second time that it is asked', async () => {
+      const calls = aws.requests.filter(({ path }) => path.includes(`/functions/${FunctionName}/`));
+      return calls.length >= 2 ? true : undefined;
+    });
     await throttle(5);
     await finishedScan(deployment, 'upload.flac', 240_000);
 

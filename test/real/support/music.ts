@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import type { EncodeOptions } from '../../../functions/adapters/media/encode.ts';
-import { encodeAudio as encodeToFile, music as pluckedMusic, temporaryFolder } from '../../support/audio.ts';
+import {
+  encodeAudio as encodeToFile,
+  hiss,
+  music as pluckedMusic,
+  temporaryFolder,
+} from '../../support/audio.ts';
 
 const RATE = 16_000;
 
@@ -18,6 +23,9 @@ export class Music {
 }
 
 export const music = (seconds: number, seed: number): Music => new Music(pluckedMusic(seconds, RATE, seed));
+
+/** Noise, which resembles no music: a match beside it ends where the music does. */
+export const noise = (seconds: number): Music => new Music(hiss(seconds, RATE));
 
 export const joined = (...parts: Music[]): Music =>
   new Music(Float32Array.from(parts.flatMap(({ pcm }) => [...pcm])));
