@@ -22,12 +22,22 @@ const FIRST_BIN = Math.round((150 * SIZE) / WAVEFORM_RATE);
 const BINS = Math.round((3_600 * SIZE) / WAVEFORM_RATE) - FIRST_BIN + 1;
 /** Clocks of players and recorders differ by some millionths, by which the phases of ten seconds fade. */
 const DRIFTS = [-100e-6, -66e-6, -33e-6, 33e-6, 66e-6, 100e-6];
-/** The coherence from which on drifts are tried, half of which chance reaches. */
+/** Drifts are tried where the sounds agree by so much without one: by less it is chance, whatever the drift. */
 const PERHAPS = 5;
 /** Samples (RMS) that are no sound. */
 const SILENCE = 1e-4;
 /** A median absolute deviation in standard deviations, if the distribution is normal. */
 const MEDIAN_DEVIATION = 0.6745;
+
+/** Chance gives a coherence of 4 to 6, seldom 10. */
+export const LEAST_COHERENCE = 10;
+/** What is searched for a lag at once. Over more, clocks drift apart by more than is looked for. */
+const EXCERPT_BLOCKS = 18;
+/** Samples by which the lag may move from one block to the next. */
+const MOST_MOVED = 2;
+/** A block that agrees by less, in standard deviations, speaks against going on; by so much altogether, it is the end. */
+const EXPECTED = 3;
+const DROP = 12;
 
 /** Where, and how well, two sounds agree. Times are of the first one. */
 export interface Agreement {
@@ -38,17 +48,6 @@ export interface Agreement {
   fromMs: number;
   toMs: number;
 }
-
-/** What chance gives is 4 to 6, seldom 10. */
-export const LEAST_COHERENCE = 10;
-
-/** What is searched for a lag at once. Over more, clocks drift apart by more than is looked for. */
-const EXCERPT_BLOCKS = 18;
-/** Samples by which the lag may move from one block to the next. */
-const MOST_MOVED = 2;
-/** A block that agrees by less, in standard deviations, speaks against going on; by so much altogether, it is the end. */
-const EXPECTED = 3;
-const DROP = 12;
 
 const fft = new FFT(SIZE);
 const hann = Float64Array.from({ length: BLOCK }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / BLOCK) ** 2);
@@ -78,30 +77,17 @@ export function agreementOf(
   const from = Math.max(0, Math.min(count, middle + EXCERPT_BLOCKS / 2) - EXCERPT_BLOCKS);
   const to = Math.min(count, from + EXCERPT_BLOCKS);
   const excerpt = Array.from({ length: to - from }, (_, i) => phases(from + i));
-  const peakWith = (drift: number) => ({ ...peakOf(correlation(stacked(excerpt, drift))), drift });
-  let peak = peakWith(0);
-  for (const drift of peak.coherence < PERHAPS ? [] : DRIFTS) {
-    const other = peakWith(drift);
-    if (other.coherence > peak.coherence) peak = other;
-  }
+  const peak = peakWithDrift(excerpt);
   if (peak.coherence < LEAST_COHERENCE) return undefined;
 
   // From the block that agrees most to both sides.
   const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
   const seed = agrees.indexOf(Math.max(...agrees));
-  const reach = (direction: 1 | -1): number => {
-    let lag = peak.lag + peak.drift * seed * STEP;
-    let [score, best, end] = [0, 0, from + seed];
-    for (let i = from + seed + direction; i >= 0 && i < count && score > best - DROP; i += direction) {
-      const block = excerpt[i - from] ?? phases(i);
-      const near = nearest(block, lag, peak.sign);
-      if (near.agrees > 2 * EXPECTED) lag = near.lag;
-      score += near.agrees - EXPECTED;
-      if (score > best) [best, end] = [score, i];
-    }
-    return end;
-  };
-  const [first, last] = [reach(-1), reach(1)];
+  const lag = peak.lag + peak.drift * seed * STEP;
+  const agreeing = (block: number, lag: number) =>
+    block < 0 || block >= count ? undefined : nearest(excerpt[block - from] ?? phases(block), lag, peak.sign);
+  const first = lastAgreeing(from + seed, -1, lag, agreeing);
+  const last = lastAgreeing(from + seed, 1, lag, agreeing);
   return {
     coherence: peak.coherence,
     lagMs: ((peak.lag - REACH) * 1000) / WAVEFORM_RATE,
@@ -111,8 +97,39 @@ export function agreementOf(
   };
 }
 
+type Peak = { coherence: number; sign: number; lag: number };
+
+/** The highest peak of all blocks together, with the drift at which it is highest. */
+function peakWithDrift(blocks: readonly Float64Array[]): Peak & { drift: number } {
+  const peakAt = (drift: number) => ({ ...peakOf(correlation(stacked(blocks, drift))), drift });
+  const still = peakAt(0);
+  return still.coherence < PERHAPS
+    ? still
+    : DRIFTS.map(peakAt).reduce((a, b) => (b.coherence > a.coherence ? b : a), still);
+}
+
+type Nearest = { agrees: number; lag: number };
+
+/** The block to which the sounds go on together; the lag follows what it finds (X-drop, as in `trace.ts`). */
+function lastAgreeing(
+  seed: number,
+  direction: 1 | -1,
+  startLag: number,
+  agreeing: (block: number, lag: number) => Nearest | undefined,
+): number {
+  let [score, best, end, lag] = [0, 0, seed, startLag];
+  for (let block = seed + direction; score > best - DROP; block += direction) {
+    const near = agreeing(block, lag);
+    if (!near) break;
+    if (near.agrees > 2 * EXPECTED) lag = near.lag;
+    score += near.agrees - EXPECTED;
+    if (score > best) [best, end] = [score, block];
+  }
+  return end;
+}
+
 /** How much a block agrees at about this lag. */
-function nearest(phases: Float64Array, lag: number, sign: number): { agrees: number; lag: number } {
+function nearest(phases: Float64Array, lag: number, sign: number): Nearest {
   let best = { agrees: Number.NEGATIVE_INFINITY, lag };
   for (let moved = -MOST_MOVED; moved <= MOST_MOVED; moved++) {
     const agrees = sign * at(phases, lag + moved);
@@ -174,7 +191,7 @@ function correlation(phases: Float64Array): Float64Array {
 }
 
 /** The highest peak against what is usual at other lags. Upside down (`sign` -1) it is the same recording as well. */
-function peakOf(correlations: Float64Array): { coherence: number; sign: number; lag: number } {
+function peakOf(correlations: Float64Array): Peak {
   const sizes = correlations.map(Math.abs);
   const highest = sizes.reduce((best, size, i) => (size > sizes[best]! ? i : best), 0);
   const deviation = sizes.toSorted()[sizes.length >> 1]! / MEDIAN_DEVIATION;
