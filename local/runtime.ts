@@ -1,12 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { RefrainError } from '../functions/core/errors.ts';
 import { scanIdOf } from '../functions/core/ids.ts';
 import { objectCreated, type RegisterRequest } from '../functions/core/requests.ts';
 import type { ScanRecord } from '../functions/core/scan.ts';
 import { OnnxModel } from '../functions/embed/onnx-model.ts';
 import { systemClock } from '../functions/ports/clock.ts';
+import type { Decoder } from '../functions/ports/decoder.ts';
 import type { Log } from '../functions/ports/log.ts';
 import type { ReferenceStore } from '../functions/ports/stores.ts';
 import type { Registration } from '../functions/register/dependencies.ts';
@@ -15,6 +15,7 @@ import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../functions/scan/
 import { createScanHandler } from '../functions/scan/handler.ts';
 import { begunAnew } from '../functions/steps/replay.ts';
 import { openStore, type Store } from './adapters/store.ts';
+import { localDecoder } from './decoder.ts';
 import { DEFAULT_MODEL, type Engine, type RegisterInput, refuseSidecar } from './engine.ts';
 import { drain } from './worker.ts';
 
@@ -42,13 +43,13 @@ export class Runtime implements Engine {
   readonly #options: RuntimeOptions;
   #lastFailure: unknown;
 
-  private constructor(store: Store, model: OnnxModel, options: RuntimeOptions) {
+  private constructor(store: Store, model: OnnxModel, decoder: Decoder, options: RuntimeOptions) {
     this.store = store;
     this.model = model;
     this.#options = options;
     this.#dependencies = {
       objects: store.objects,
-      decoder: new MediaDecoder(),
+      decoder,
       embedder: model,
       catalogue: store.catalogue(model.model),
       references: store.references,
@@ -72,7 +73,8 @@ export class Runtime implements Engine {
       // One core decodes, the others embed.
       threads: Math.max(1, Math.min(4, availableParallelism() - 1)),
     });
-    return new Runtime(await openStore(options.storeDir, { mode: 'write' }), model, options);
+    const store = await openStore(options.storeDir, { mode: 'write' });
+    return new Runtime(store, model, await localDecoder(), options);
   }
 
   async register({ path, referenceId, metadata = {} }: RegisterInput): Promise<Registration> {

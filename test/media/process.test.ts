@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import type { PcmBlock } from '../../functions/ports/decoder.ts';
+import { bundledChild } from '../../local/decoder.ts';
 import { audioFile, decodeAll, music, temporaryFolder } from '../support/audio.ts';
 
 // What becomes of the decoding process. Linux shows it under /proc.
@@ -19,8 +20,12 @@ beforeAll(() => {
 afterAll(folder.remove);
 
 describe.skipIf(process.platform !== 'linux')('the process of a decoder', () => {
-  it('inherits nothing, may write nothing, and has bounded memory and time', async () => {
-    const audio = await new MediaDecoder({ memoryMb: 384 }).open(tune, { sampleRate: RATE });
+  it.each([
+    ['from its file', async () => undefined],
+    ['from its program in one piece', bundledChild],
+  ])('%s inherits nothing, may write nothing, and has bounded memory and time', async (_, programOf) => {
+    const decoder = new MediaDecoder({ memoryMb: 384 }, await programOf());
+    const audio = await decoder.open(tune, { sampleRate: RATE });
     const [child] = childrenOf(process.pid);
 
     const limits = readFileSync(`/proc/${child}/limits`, 'utf8');
@@ -55,6 +60,21 @@ describe.skipIf(process.platform !== 'linux')('the process of a decoder', () => 
     await decodeAll(tune, { sampleRate: RATE }, new MediaDecoder({ maxDurationMs: 20_000 })).catch(() => {});
 
     expect(childrenOf(process.pid)).toEqual([]);
+  });
+
+  it('yields the same samples from its program in one piece', async () => {
+    const fromFile = await decodeAll(tune, { sampleRate: RATE });
+    const decoder = new MediaDecoder({}, await bundledChild());
+    const inOnePiece = await decodeAll(tune, { sampleRate: RATE }, decoder);
+
+    expect(Buffer.from(inOnePiece.pcm.buffer).equals(Buffer.from(fromFile.pcm.buffer))).toBe(true);
+    expect(inOnePiece.summary).toEqual(fromFile.summary);
+  });
+
+  it('says so when its program cannot run', async () => {
+    const decoder = new MediaDecoder({}, 'throw new Error("broken")');
+
+    await expect(decoder.open(tune, { sampleRate: RATE })).rejects.toMatchObject({ code: 'DECODER_CRASHED' });
   });
 
   it.each(['SIGSEGV', 'SIGABRT', 'SIGKILL'] as const)('%s costs this file and no other', async (signal) => {
@@ -161,7 +181,7 @@ function childrenOf(parent: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => parentOf(pid) === parent && readOr(`/proc/${pid}/cmdline`).includes('decode-child'));
+    .filter((pid) => parentOf(pid) === parent && readOr(`/proc/${pid}/cmdline`).includes('--permission'));
 }
 
 function parentOf(pid: number): number {

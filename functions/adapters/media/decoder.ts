@@ -42,9 +42,12 @@ export const DEFAULT_DECODER_LIMITS: DecoderLimits = {
  */
 export class MediaDecoder implements Decoder {
   readonly #limits: DecoderLimits;
+  readonly #program: string | undefined;
 
-  constructor(limits: Partial<DecoderLimits> = {}) {
+  /** @param program what the processes run: `decode-child.ts` in one piece of JavaScript; otherwise the file itself */
+  constructor(limits: Partial<DecoderLimits> = {}, program?: string) {
     this.#limits = { ...DEFAULT_DECODER_LIMITS, ...limits };
+    this.#program = program;
   }
 
   /**
@@ -56,7 +59,8 @@ export class MediaDecoder implements Decoder {
     const file = await open(path, 'r');
     let child: DecodingProcess;
     try {
-      child = new DecodingProcess(file, await this.#jobFor(file, options), this.#limits, options.signal);
+      const job = await this.#jobFor(file, options);
+      child = new DecodingProcess(file, job, this.#limits, this.#program, options.signal);
     } finally {
       await file.close();
     }
@@ -100,13 +104,20 @@ class DecodingProcess {
   #complaints = '';
   #summary = Promise.withResolvers<DecodeSummary>();
 
-  constructor(file: FileHandle, job: DecodeJob, limits: DecoderLimits, signal: AbortSignal | undefined) {
+  constructor(
+    file: FileHandle,
+    job: DecodeJob,
+    limits: DecoderLimits,
+    program: string | undefined,
+    signal: AbortSignal | undefined,
+  ) {
     this.#limits = limits;
     this.#sampleRate = job.sampleRate;
     this.#signal = signal;
-    const [command, ...parameters] = childCommand(job, limits);
-    const child = spawn(command!, parameters, { env: {}, stdio: ['ignore', 'pipe', 'pipe', file.fd] });
+    const [command, ...parameters] = childCommand(job, limits, program === undefined);
+    const child = spawn(command!, parameters, { env: {}, stdio: ['pipe', 'pipe', 'pipe', file.fd] });
     this.#child = child;
+    child.stdin!.on('error', () => {}).end(program); // a process that dies before it has read is noticed below
     this.#messages = decodeMessages(child.stdout!);
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#complaints = (this.#complaints + text).slice(-4000);
@@ -219,8 +230,8 @@ function tooSlow(): RejectedAudioError {
 /** What Node sets aside at its start, mostly for machine code, and the system counts as data. Little of it is used. */
 const V8_RESERVES_MB = 640;
 
-/** The command of the child, with what the system lets it have. */
-function childCommand(job: DecodeJob, limits: DecoderLimits): string[] {
+/** The command of the child, with what the system lets it have. It reads its program from a file, or from fd 0. */
+function childCommand(job: DecodeJob, limits: DecoderLimits, fromFile: boolean): string[] {
   const node = [
     process.execPath,
     '--permission', // no processes, no threads, no writing, no reading but its own code
@@ -228,7 +239,7 @@ function childCommand(job: DecodeJob, limits: DecoderLimits): string[] {
     ...readable().map((folder) => `--allow-fs-read=${folder}`),
     '--max-old-space-size=64',
     '--no-warnings',
-    fileURLToPath(CHILD),
+    ...(fromFile ? [fileURLToPath(CHILD)] : ['--input-type=module', '-']),
     JSON.stringify(job),
   ];
   if (process.platform === 'win32') return node;
