@@ -98,6 +98,21 @@ describe('what only looks cut', () => {
     expect(summary.durationMs).toBeGreaterThan(9900);
   });
 
+  it('AAC whose channels become fewer is all heard', async () => {
+    const stereo = audioFile(folder.file('stereo.aac'), [original, original], {
+      format: 'aac',
+      sampleRate: RATE,
+    });
+    const bytes = Buffer.concat([readFileSync(stereo), encoded('mono.aac', { format: 'aac' })]);
+
+    const { pcm, summary } = await decodeAll(fileOf('both.aac', bytes), { sampleRate: RATE });
+
+    expect(Math.abs(summary.durationMs - 40_000)).toBeLessThan(400);
+    expect(summary).toMatchObject({ undecodable: [], truncated: false });
+    const [first, second] = [pcm.subarray(RATE, 19 * RATE), pcm.subarray(21 * RATE, 39 * RATE)];
+    expect(energyOf(second) / energyOf(first)).toBeCloseTo(1, 1);
+  });
+
   it('two Ogg files in one are decoded to the end of the second', async () => {
     const bytes = encoded('half.ogg', { format: 'ogg' }, 5);
 
@@ -238,3 +253,5 @@ function oggChecksum(page: Uint8Array): number {
   }
   return crc >>> 0;
 }
+
+const energyOf = (pcm: Float32Array): number => pcm.reduce((sum, sample) => sum + sample * sample, 0);

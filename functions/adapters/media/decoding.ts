@@ -1,7 +1,5 @@
 import {
   AV_NOPTS_VALUE,
-  AV_SAMPLE_FMT_DBL,
-  AV_SAMPLE_FMT_FLT,
   AVERROR_EAGAIN,
   AVERROR_ENOMEM,
   AVERROR_EOF,
@@ -12,8 +10,8 @@ import { RejectedAudioError } from '../../core/errors.ts';
 import type { DecodeSummary } from '../../ports/decoder.ts';
 import { type MediaFile, outOfMemory } from './media-file.ts';
 import type { DecodeJob, Message } from './messages.ts';
-import { formatOf, type PcmFormat, Resampler, sameFormat } from './resampler.ts';
-import { limited, Timeline } from './timeline.ts';
+import { cannotResample, Resampler } from './resampler.ts';
+import { Timeline } from './timeline.ts';
 
 /**
  * Timestamps may be so far ahead of the count of samples before it counts as a gap: recorders write them as they come,
@@ -50,7 +48,12 @@ const ENDS_IN_JUNK = new Set(['mp3', 'aac']);
 
 const PROGRESS_EVERY_MS = 1000;
 
-/** One walk through the packets of the main track. */
+/**
+ * One walk through the packets of the main track.
+ *
+ * There are 50 packets in a second of audio, and asking FFmpeg for a property of a frame is a call out of JavaScript:
+ * only what every frame may differ in is asked of every frame.
+ */
 export class Decoding {
   readonly #media: MediaFile;
   readonly #job: DecodeJob;
@@ -67,7 +70,7 @@ export class Decoding {
   #shift = 0;
   /** The sample that comes next, counted from the start of the file at the rate of the last frame. */
   #next: number | undefined;
-  #format: PcmFormat | undefined;
+  #rate = 0;
   #run: Resampler | undefined;
 
   #seeked = false;
@@ -131,7 +134,8 @@ export class Decoding {
   }
 
   #decodePackets(): void {
-    const { format, stream, decoder } = this.#media;
+    const { format, decoder } = this.#media;
+    const track = this.#media.stream.index;
     for (let errors = 0; errors <= MAX_READ_ERRORS; ) {
       const read = format.readFrameSync(this.#packet);
       if (read === AVERROR_ENOMEM) throw outOfMemory();
@@ -139,7 +143,7 @@ export class Decoding {
       errors = read < 0 ? errors + 1 : 0;
       this.#unreadable = read < 0;
       if (read < 0) continue;
-      if (this.#packet.streamIndex === stream.index) this.#decodePacket();
+      if (this.#packet.streamIndex === track) this.#decodePacket();
       this.#packet.unref();
     }
     decoder.sendPacketSync(null);
@@ -175,42 +179,40 @@ export class Decoding {
   }
 
   #takeFrame(frame: Frame): void {
-    const format = formatOf(frame);
     const samples = frame.nbSamples;
-    if (samples <= 0 || format.sampleRate <= 0) return;
+    const rate = frame.sampleRate;
+    if (samples <= 0 || rate <= 0) return;
 
-    const start = this.#placeOf(frame);
-    if (this.#seeked && !this.#hasAudio && start / format.sampleRate > this.#wantedSeconds) {
+    const start = this.#placeOf(frame, rate);
+    if (this.#seeked && !this.#hasAudio && start / rate > this.#wantedSeconds) {
       this.#takeBackSeek();
       return;
     }
-    if (start !== this.#next || !this.#format || !sameFormat(format, this.#format)) {
+    if (start !== this.#next || rate !== this.#rate) {
       this.#endRun();
-      this.#bridge(start / format.sampleRate);
+      this.#bridge(start / rate);
     }
     this.#hasAudio = true;
     this.#damaged = false;
-    this.#format = format;
+    this.#rate = rate;
     this.#next = start + samples;
-    const end = this.#next / format.sampleRate;
+    const end = this.#next / rate;
     this.#checkLength(end);
-    this.#reportProgress(end);
 
     if (end < this.#wantedSeconds - RUN_UP_SECONDS) {
+      this.#reportProgress(end);
       this.#timeline.silenceTo(Math.round(end * this.#job.sampleRate));
       return;
     }
-    this.#run ??= new Resampler(format, this.#job.sampleRate, start, (at, pcm) =>
-      this.#timeline.write(at, pcm),
-    );
-    limitSamples(frame);
-    this.#run.write(frame);
+    if (this.#run?.write(frame, samples)) return;
+    this.#endRun();
+    this.#run = new Resampler(frame, this.#job.sampleRate, start, (at, pcm) => this.#timeline.write(at, pcm));
+    if (!this.#run.write(frame, samples)) throw cannotResample();
   }
 
-  /** The sample that the frame begins with, counted from the start of the file at the frame's rate. */
-  #placeOf(frame: Frame): number {
-    const rate = frame.sampleRate;
-    const expected = this.#next === undefined ? undefined : this.#next / this.#format!.sampleRate;
+  /** The sample that a frame of this rate begins with, counted from the start of the file. */
+  #placeOf(frame: Frame, rate: number): number {
+    const expected = this.#next === undefined ? undefined : this.#next / this.#rate;
     const stated = frame.bestEffortTimestamp;
     if (expected === undefined) {
       return stated === AV_NOPTS_VALUE ? 0 : Math.round(Math.max(0, this.#secondsOf(stated)) * rate);
@@ -276,7 +278,7 @@ export class Decoding {
     }
     this.#endRun();
     const endsDamaged = this.#damaged && !ENDS_IN_JUNK.has(this.#media.info.container);
-    const end = this.#next! / this.#format!.sampleRate;
+    const end = this.#next! / this.#rate;
     if (endsDamaged && this.#isPlausible(this.#damageEnd, this.#damageEnd - end))
       this.#bridge(this.#damageEnd);
     this.#timeline.finish();
@@ -305,15 +307,4 @@ export class Decoding {
 function originOf({ format, info }: MediaFile): number {
   const seconds = format.startTime === AV_NOPTS_VALUE ? 0 : Number(format.startTime) / 1e6;
   return info.container === 'mp3' || seconds >= LATE_START_SECONDS ? seconds : 0;
-}
-
-/** In floating-point PCM, what is no number would spread through the resampler's filter. */
-function limitSamples(frame: Frame): void {
-  if (frame.format !== AV_SAMPLE_FMT_FLT && frame.format !== AV_SAMPLE_FMT_DBL) return;
-  const samples = frame.nbSamples * frame.channelLayout.nbChannels;
-  const View = frame.format === AV_SAMPLE_FMT_FLT ? Float32Array : Float64Array;
-  for (const { buffer, byteOffset } of frame.data ?? []) {
-    const values = new View(buffer as ArrayBuffer, byteOffset, samples);
-    for (let i = 0; i < samples; i++) values[i] = limited(values[i]!);
-  }
 }

@@ -1,36 +1,20 @@
 import {
   AV_CHANNEL_LAYOUT_MONO,
   AV_CHANNEL_ORDER_NATIVE,
+  AV_SAMPLE_FMT_DBL,
   AV_SAMPLE_FMT_FLT,
+  AVERROR_INPUT_CHANGED,
   type AVSampleFormat,
 } from 'node-av/constants';
 import { avChannelLayoutDefault, type ChannelLayout, type Frame, SoftwareResampleContext } from 'node-av/lib';
 import { RejectedAudioError } from '../../core/errors.ts';
+import { limited } from './timeline.ts';
 
 /** Samples are fetched from FFmpeg so many seconds at a time: a crossing costs as much as resampling a frame. */
 const COLLECT_SECONDS = 0.5;
 
 /** FFmpeg knows how to mix so many channels; more are averaged. */
 const MAX_MIXED_CHANNELS = 8;
-
-/** What decides whether one resampler can go on with a frame. */
-export interface PcmFormat {
-  sampleFormat: AVSampleFormat;
-  sampleRate: number;
-  layout: ChannelLayout;
-}
-
-export const formatOf = (frame: Frame): PcmFormat => ({
-  sampleFormat: frame.format as AVSampleFormat,
-  sampleRate: frame.sampleRate,
-  layout: frame.channelLayout,
-});
-
-export const sameFormat = (a: PcmFormat, b: PcmFormat): boolean =>
-  a.sampleFormat === b.sampleFormat &&
-  a.sampleRate === b.sampleRate &&
-  a.layout.nbChannels === b.layout.nbChannels &&
-  a.layout.mask === b.layout.mask;
 
 /**
  * Turns one unbroken run of samples into mono at the wanted rate.
@@ -39,7 +23,8 @@ export const sameFormat = (a: PcmFormat, b: PcmFormat): boolean =>
  * that begins in the middle of the file yields the same samples as one from its start.
  */
 export class Resampler {
-  readonly #format: PcmFormat;
+  readonly #sampleFormat: AVSampleFormat;
+  readonly #inputRate: number;
   readonly #outputRate: number;
   readonly #emit: (outputSample: number, pcm: Float32Array) => void;
   readonly #context = new SoftwareResampleContext();
@@ -53,33 +38,34 @@ export class Resampler {
   readonly #nothing = [Buffer.alloc(0)];
 
   /**
-   * @param start the first input sample to come, counted from the start of the file
+   * @param first the frame that the run begins with, and whose format it has; it is yet to be written
+   * @param start its first sample, counted from the start of the file
    * @param emit gets mono samples, and where the first of them lies at the output rate; they are overwritten later
    * @throws RejectedAudioError
    */
   constructor(
-    format: PcmFormat,
+    first: Frame,
     outputRate: number,
     start: number,
     emit: (outputSample: number, pcm: Float32Array) => void,
   ) {
-    this.#format = format;
+    this.#sampleFormat = first.format as AVSampleFormat;
+    this.#inputRate = first.sampleRate;
     this.#outputRate = outputRate;
     this.#emit = emit;
     this.#output = new Float32Array(outputRate);
-    const { layout, sampleRate } = format;
+    const layout = first.channelLayout;
     if (layout.order !== AV_CHANNEL_ORDER_NATIVE) this.#layout = avChannelLayoutDefault(layout.nbChannels);
     this.#open(this.#layout ?? layout);
 
-    const grid = sampleRate / greatestCommonDivisor(sampleRate, outputRate);
+    const grid = this.#inputRate / greatestCommonDivisor(this.#inputRate, outputRate);
     const onGrid = Math.floor(start / grid) * grid;
     if (start > onGrid) this.#context.injectSilence(start - onGrid);
     this.#inputNext = start;
-    this.#outputNext = Math.round((onGrid * outputRate) / sampleRate);
+    this.#outputNext = Math.round((onGrid * outputRate) / this.#inputRate);
   }
 
   #open(layout: ChannelLayout): void {
-    const { sampleFormat, sampleRate } = this.#format;
     const { nbChannels } = layout;
     const context = this.#context;
     context.allocSetOpts2(
@@ -87,8 +73,8 @@ export class Resampler {
       AV_SAMPLE_FMT_FLT,
       this.#outputRate,
       layout,
-      sampleFormat,
-      sampleRate,
+      this.#sampleFormat,
+      this.#inputRate,
     );
     // The weights of the channels add up to 1, so that loud stereo does not clip.
     context.setOption('rematrix_maxval', 1);
@@ -98,25 +84,32 @@ export class Resampler {
     if (context.init() < 0) {
       throw new RejectedAudioError(
         'UNSUPPORTED',
-        `audio of ${nbChannels} channels at ${sampleRate} Hz in this sample format is not supported`,
+        `audio of ${nbChannels} channels at ${this.#inputRate} Hz in this sample format is not supported`,
       );
     }
   }
 
-  /** Takes a frame of the run's format. */
-  write(frame: Frame): void {
-    const samples = frame.nbSamples;
-    if (this.#layout) frame.channelLayout = this.#layout;
-    check(this.#context.convertFrame(null, frame));
+  /** Takes a frame, unless it is of another format than the run. */
+  write(frame: Frame, samples: number): boolean {
+    if (this.#layout) {
+      if (frame.channelLayout.nbChannels !== this.#layout.nbChannels) return false;
+      frame.channelLayout = this.#layout;
+    }
+    if (this.#sampleFormat === AV_SAMPLE_FMT_FLT || this.#sampleFormat === AV_SAMPLE_FMT_DBL)
+      limitSamples(frame);
+    const result = this.#context.convertFrame(null, frame);
+    if (result === AVERROR_INPUT_CHANGED) return false;
+    check(result);
     this.#inputNext += samples;
     this.#held += samples;
-    if (this.#held >= COLLECT_SECONDS * this.#format.sampleRate) this.#collect(this.#nothing);
+    if (this.#held >= COLLECT_SECONDS * this.#inputRate) this.#collect(this.#nothing);
+    return true;
   }
 
   /** Ends the run: hands on what the filter still holds. */
   finish(): void {
     this.#collect(this.#nothing);
-    const end = Math.round((this.#inputNext * this.#outputRate) / this.#format.sampleRate);
+    const end = Math.round((this.#inputNext * this.#outputRate) / this.#inputRate);
     this.#collect(null, end);
     this.#context.free();
   }
@@ -134,10 +127,24 @@ export class Resampler {
   }
 }
 
+/** In floating-point PCM, what is no number would spread through the resampler's filter. */
+function limitSamples(frame: Frame): void {
+  if (frame.format !== AV_SAMPLE_FMT_FLT && frame.format !== AV_SAMPLE_FMT_DBL) return;
+  const samples = frame.nbSamples * frame.channelLayout.nbChannels;
+  const View = frame.format === AV_SAMPLE_FMT_FLT ? Float32Array : Float64Array;
+  for (const { buffer, byteOffset } of frame.data ?? []) {
+    const values = new View(buffer as ArrayBuffer, byteOffset, samples);
+    for (let i = 0; i < samples; i++) values[i] = limited(values[i]!);
+  }
+}
+
 function check(result: number): number {
-  if (result < 0) throw new RejectedAudioError('UNDECODABLE', 'the audio cannot be resampled');
+  if (result < 0) throw cannotResample();
   return result;
 }
+
+export const cannotResample = (): RejectedAudioError =>
+  new RejectedAudioError('UNDECODABLE', 'the audio cannot be resampled');
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
