@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { AudioEncoder, type EncodeOptions } from '../functions/adapters/media/encode.ts';
+import { localDecoder } from '../local/decoder.ts';
 
 // How fast the decoder is, from opening the file to its last sample on this side of the pipe.
 //
@@ -31,6 +31,7 @@ const FORMATS: Record<string, EncodeOptions> = {
   'wav 16 bit': { format: 'wav', sampleRate: SOURCE_RATE },
 };
 
+const decoder = await localDecoder();
 const named = process.argv.slice(2);
 const files = named.length > 0 ? named.map((path) => [path, path] as const) : encodedFiles();
 console.log('file                          length    wall     CPU   first sample   memory of the decoder');
@@ -50,7 +51,7 @@ for (const [name, path] of files) {
 
 async function measure(path: string) {
   const before = { cpu: cpuSeconds(), now: performance.now() };
-  const audio = await new MediaDecoder().open(path, { sampleRate: RATE });
+  const audio = await decoder.open(path, { sampleRate: RATE });
   let firstMs = 0;
   let residentMb = 0;
   let blocks = 0;

@@ -4,7 +4,6 @@ import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { MediaDecoder } from '../functions/adapters/media/decoder.ts';
 import { SegmentGrid } from '../functions/core/segment-grid.ts';
 import type { Hit } from '../functions/core/segments.ts';
 import type { PcmBlock } from '../functions/ports/decoder.ts';
@@ -16,6 +15,7 @@ import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
 import { embedWindow } from '../functions/steps/embed-window.ts';
 import { readStretch } from '../functions/steps/read-stretch.ts';
 import { windowsOf } from '../functions/steps/windows.ts';
+import { localDecoder } from '../local/decoder.ts';
 import { Runtime } from '../local/runtime.ts';
 import { BENCH_CACHE, hashOf } from './accuracy/audio.ts';
 import { CONDITIONS } from './accuracy/conditions.ts';
@@ -176,6 +176,7 @@ async function measureScan(path: string): Promise<ScanCost> {
   };
   const { cpuSeconds, wallSeconds } = await costOfScan(runtime, path);
 
+  const decoder = await localDecoder();
   const stages = { decode: 0, embed: 0, search: 0, match: 0 };
   const timed = async <T>(stage: keyof typeof stages, work: () => Promise<T>): Promise<T> => {
     let result: T;
@@ -183,7 +184,7 @@ async function measureScan(path: string): Promise<ScanCost> {
     return result!;
   };
   const decoded = await timed('decode', async () => {
-    const audio = await new MediaDecoder().open(path, { sampleRate: model.sampleRate });
+    const audio = await decoder.open(path, { sampleRate: model.sampleRate });
     return { blocks: await collect(audio.blocks), ...(await audio.summary) };
   });
   const embedded = await timed('embed', async () => {
@@ -207,7 +208,7 @@ async function measureScan(path: string): Promise<ScanCost> {
     (use) =>
       use(async (fromMs, toMs, rate) => {
         let stretch: Float32Array;
-        const read = async () => (stretch = await readStretch(new MediaDecoder(), path, fromMs, toMs, rate));
+        const read = async () => (stretch = await readStretch(decoder, path, fromMs, toMs, rate));
         decodedAgain += (await cpuOf(read)).cpuSeconds;
         return stretch!;
       });
