@@ -4,6 +4,9 @@ import { type Agreement, agreementOf, REACH_MS, WAVEFORM_RATE } from '../core/al
 import { type Calibration, confidenceOf } from '../core/confidence.ts';
 import type { ReadStretch, Reopen } from './hear-again.ts';
 
+/** Of a match, so much must agree: the same drum, or a beat that a time stretch left as it was, is not the same recording. */
+const LEAST_SHARE = 0.5;
+
 /**
  * Compares what may be a match with the recording itself, at the recording's own speed: what vectors only suspect below
  * noise, under speech or in a room, waveforms know, and of places that sound alike they know the right one.
@@ -23,6 +26,7 @@ export async function compared(
   if (places.length === 0) return undefined;
   const sound = stretch.decimated(WAVEFORM_RATE);
   const middleMs = (span.uploadStartMs + span.uploadEndMs) / 2 - stretch.fromMs;
+  const leastMs = LEAST_SHARE * (span.uploadEndMs - span.uploadStartMs);
   let best: (Agreement & { aheadMs: number }) | undefined;
   const reachMs = (sound.length * 1000) / WAVEFORM_RATE + 2 * REACH_MS;
   await recording(async (read) => {
@@ -32,7 +36,8 @@ export async function compared(
       for (const aheadMs of near) {
         const at = samples(aheadMs - near[0]!);
         const agreement = agreementOf(sound, heard.subarray(at, at + samples(reachMs)), middleMs);
-        if (!agreement || agreement.coherence <= (best?.coherence ?? 0)) continue;
+        if (!agreement || agreement.toMs - agreement.fromMs < leastMs) continue;
+        if (agreement.coherence <= (best?.coherence ?? 0)) continue;
         best = { ...agreement, aheadMs: aheadMs + agreement.lagMs };
       }
     }

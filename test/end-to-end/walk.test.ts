@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
+import { Stretch } from '../../functions/core/alignment/other-speeds.ts';
+import { calibrationOf } from '../../functions/core/confidence.ts';
 import { ObjectNotFoundError } from '../../functions/core/errors.ts';
 import { objectCreated } from '../../functions/core/requests.ts';
 import type { ObjectVersion } from '../../functions/core/scan.ts';
@@ -12,6 +14,7 @@ import { quantise } from '../../functions/core/segments.ts';
 import { OnnxModel } from '../../functions/embed/onnx-model.ts';
 import { systemClock } from '../../functions/ports/clock.ts';
 import { createRegisterHandler } from '../../functions/register/handler.ts';
+import { compared } from '../../functions/scan/compare.ts';
 import {
   DEFAULT_SCAN_SETTINGS,
   type ScanDependencies,
@@ -253,6 +256,24 @@ describe('a second hearing', () => {
   });
 });
 
+const opened = (name: string, pcm: Float32Array): Reopen => {
+  encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: RATE });
+  return (use) =>
+    use((fromMs, toMs, rate) => readStretch(deps.decoder, join(uploads, name), fromMs, toMs, rate));
+};
+
+const CLEAR = {
+  score: 20,
+  field: 0,
+  contrast: 3,
+  cosine: 0.9,
+  lead: 0.3,
+  ahead: 3,
+  seconds: 4,
+  explained: 1,
+  speed: 1,
+};
+
 describe('a short match of a loop', () => {
   const loop = music(8, RATE, 21);
   const melodic = (seed: number) => {
@@ -270,12 +291,6 @@ describe('a short match of a loop', () => {
     );
     return { segments, vectors: quantise(vectors) };
   };
-  const opened = (name: string, pcm: Float32Array): Reopen => {
-    encodeAudio(join(uploads, name), [pcm], { format: 'flac', sampleRate: RATE });
-    return (use) =>
-      use((fromMs, toMs, rate) => readStretch(deps.decoder, join(uploads, name), fromMs, toMs, rate));
-  };
-
   it('is told from its repeats by the recording', async () => {
     const upload = second.subarray(RATE, 7 * RATE);
     const atTheFirst: MatchedSpan = {
@@ -286,17 +301,7 @@ describe('a short match of a loop', () => {
       referenceEndMs: 7000,
       speed: 1,
       confidence: 0.99,
-      features: {
-        score: 20,
-        field: 0,
-        contrast: 3,
-        cosine: 0.9,
-        lead: 0.3,
-        ahead: 3,
-        seconds: 4,
-        explained: 1,
-        speed: 1,
-      },
+      features: CLEAR,
     };
     const stored = new Map([['loop', await vectorsOf(recording)]]);
     const recorded = opened('loop.flac', recording);
@@ -307,6 +312,30 @@ describe('a short match of a loop', () => {
     expect(settled.length).toBe(1);
     expect(Math.abs(settled[0]!.referenceStartMs - 18_000)).toBeLessThan(10);
     expect(settled[0]).toMatchObject({ uploadStartMs: 0, speed: 1 });
+  });
+});
+
+describe('one beat of the recording in other music', () => {
+  it('does not move a match to where the beat is', async () => {
+    const recording = joined(music(8, RATE, 31), music(8, RATE, 32));
+    const upload = music(6, RATE, 33);
+    // One second of it is the recording's.
+    upload.set(recording.subarray(11 * RATE, 12 * RATE), 3 * RATE);
+    const span: MatchedSpan = {
+      referenceId: 'beat',
+      uploadStartMs: 0,
+      uploadEndMs: 6000,
+      referenceStartMs: 8000,
+      referenceEndMs: 14_000,
+      speed: 1,
+      confidence: 0.02,
+      features: CLEAR,
+    };
+    const recorded = opened('beat.flac', recording);
+    const heard = await opened('with-a-beat.flac', upload)((read) => read(0, 6000, 3 * RATE));
+    const stretch = new Stretch(0, heard, new SegmentGrid(model.model));
+
+    expect(await compared(span, [8000], stretch, recorded, calibrationOf(model.model))).toBeUndefined();
   });
 });
 
