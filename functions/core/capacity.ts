@@ -52,7 +52,7 @@ export const Assumptions = z.object({
   diskHeadroom: z.number().min(1).default(1.45),
   /** Queries asked for each segment of an upload: other music with an excerpt every minute (`bench/calibrate/coarse.ts`). */
   queriesPerSegment: z.number().positive().max(1).default(0.28),
-  /** Times real time, on one Lambda core: half of what `bench:speed` prints, of which what is heard again takes a tenth. */
+  /** Times real time, on one Lambda core. */
   scanSpeed: z.number().positive().default(150),
   embedSpeed: z.number().positive().default(500),
   scanMemoryMb: z.number().positive().default(1769),
