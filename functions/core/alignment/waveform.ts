@@ -4,7 +4,7 @@ import FFT from 'fft.js';
 // (GCC-PHAT; Knapp & Carter, "The generalized correlation method for estimation of time delay", 1976). Every frequency
 // counts the same, however loud it is, and only for its phase. The phases of one recording agree at one lag, also below
 // noise, under speech and in a room; those of two recordings agree at none, however alike they sound. Five seconds hold
-// some 30,000 phases, so that it stands out when few of them agree. What plays at another speed does not agree:
+// some 17,000 phases, so that it stands out when few of them agree. What plays at another speed does not agree:
 // vectors (`similarity.ts`) forgive more, this is sure of more.
 
 /** Rate of the PCM that is compared, Hz. Noise and lossy coding leave little of the phases above half of it. */
