@@ -44,7 +44,7 @@ const AROUND_MS = 10_000;
 const LONGEST_MS = 180_000;
 /** A line that is steeper than this is music at another speed, not one that was traced badly. */
 const MOST_SPEED_CHANGE = 0.1;
-/** Matches of one upload whose place is asked for. */
+/** Matches of one upload whose place is looked into: half a day of music has thousands. */
 const MOST_AMBIGUOUS = 10;
 /** What lies between two doubts is read with them if it is less: opening the upload takes as long as decoding this. */
 const APART_MS = 60_000;
@@ -74,11 +74,12 @@ export async function hearAgain(
   const isSure = ({ confidence }: MatchedSpan) => confidence >= calibration.threshold;
 
   const doubts = doubtful(spans, calibration.threshold, uploadMs);
-  const ambiguous = spans.filter((span) => isSure(span) && isShort(span) && placesOf(span).length > 1);
+  const short = spans.filter((span) => isSure(span) && isShort(span)).slice(0, MOST_AMBIGUOUS);
+  const ambiguous = short.filter((span) => placesOf(span).length > 1);
   const known = new Set(spans);
   const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
   const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
-  const again = [...doubts, ...ambiguous.slice(0, MOST_AMBIGUOUS)];
+  const again = [...doubts, ...ambiguous];
   if (again.length === 0) return [...spans];
   try {
     await sources.upload(async (read) => {

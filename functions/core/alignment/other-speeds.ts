@@ -16,7 +16,7 @@ export const LEAST_GAIN = 0.06;
 /** Doubts that are looked into: so many in any upload, and one more in so many minutes; the best first. */
 const FEW = 2;
 const MINUTES_PER_DOUBT = 3;
-const MOST = 30;
+const MOST = 12;
 
 /**
  * The possible matches that are worth another hearing: those that are not sure, where nothing else is.
