@@ -101,8 +101,8 @@ describe('doubts', () => {
     const spans = Array.from({ length: 100 }, (_, i) => span(i * 20_000, i * 20_000 + 5_000, i / 200));
 
     expect(doubtful(spans, 0.8, 60_000).length).toBe(2);
-    expect(doubtful(spans, 0.8, 33 * 60_000).length).toBe(13);
-    expect(doubtful(spans, 0.8, 24 * 3_600_000).length).toBe(30);
+    expect(doubtful(spans, 0.8, 33 * 60_000).length).toBe(12);
+    expect(doubtful(spans, 0.8, 24 * 3_600_000).length).toBe(12);
   });
 });
 
