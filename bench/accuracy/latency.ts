@@ -1,4 +1,3 @@
-import { MediaDecoder } from '../../functions/adapters/media/decoder.ts';
 import { Stretch } from '../../functions/core/alignment/other-speeds.ts';
 import { median, quantile } from '../../functions/core/alignment/quantile.ts';
 import type { Reference } from '../../functions/core/reference.ts';
@@ -9,6 +8,7 @@ import { matchHeard } from '../../functions/scan/match.ts';
 import { encodeWindow, joinWindows } from '../../functions/scan/window-record.ts';
 import { embedWindow } from '../../functions/steps/embed-window.ts';
 import { readStretch } from '../../functions/steps/read-stretch.ts';
+import { localDecoder } from '../../local/decoder.ts';
 import type { Runtime } from '../../local/runtime.ts';
 import { run } from './audio.ts';
 
@@ -81,7 +81,7 @@ async function latencyOf(path: string, runtime: Runtime): Promise<Latency> {
   return { embed: embedded - started, search: searched - embedded, match: matched - searched - decoding };
 }
 
-const decoder = new MediaDecoder();
+const decoder = await localDecoder();
 
 async function decodedAt(rate: number, path: string): Promise<Float32Array> {
   const raw = ['-f', 'f32le', '-ar', String(rate), '-ac', '1', 'pipe:1'];

@@ -75,7 +75,8 @@ export async function hearAgain(
 
   const doubts = doubtful(spans, calibration.threshold, uploadMs);
   const short = spans.filter((span) => isSure(span) && isShort(span)).slice(0, MOST_AMBIGUOUS);
-  const ambiguous = short.filter((span) => placesOf(span).length > 1);
+  const places = new Map([...doubts, ...short].map((span) => [span, placesOf(span)]));
+  const ambiguous = short.filter((span) => places.get(span)!.length > 1);
   const known = new Set(spans);
   const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
   const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
@@ -124,7 +125,7 @@ export async function hearAgain(
   /** Recordings need not be kept: without them, vectors decide. */
   function sameRecording(span: MatchedSpan, stretch: Stretch): Promise<MatchedSpan | undefined> {
     const recording = sources.recording(span.referenceId);
-    return compared(span, placesOf(span), stretch, recording, calibration).catch((error) => {
+    return compared(span, places.get(span)!, stretch, recording, calibration).catch((error) => {
       if (!isGone(error)) throw error;
       deps.log.info('a recording cannot be compared with', { code: error.code, message: error.message });
       return undefined;

@@ -1,7 +1,7 @@
 import type { SegmentGrid } from '../segment-grid.ts';
-import { QUANTISED_ONE, type QuantisedVectors } from '../segments.ts';
+import type { QuantisedVectors } from '../segments.ts';
 import type { Extent } from './extent.ts';
-import type { StoredReference } from './similarity.ts';
+import { cosine, type StoredReference } from './similarity.ts';
 
 // Loops and refrains sound alike at several places of a recording, and a few segments do not tell which of them it is.
 
@@ -37,12 +37,10 @@ export function likelyPlaces(
     for (const row of some) {
       const stored = reference.row(segments[row]! + ahead);
       if (stored < 0) continue;
-      for (let d = 0; d < dimension; d++) {
-        sum += vectors[row * dimension + d]! * reference.vectors[stored * dimension + d]!;
-      }
+      sum += cosine(vectors, row * dimension, reference.vectors, stored * dimension, dimension);
       count++;
     }
-    return count < some.length / 2 ? Number.NEGATIVE_INFINITY : sum / count / QUANTISED_ONE ** 2;
+    return count < some.length / 2 ? Number.NEGATIVE_INFINITY : sum / count;
   };
   const from = -segments[some.at(-1)!]!;
   const places = Array.from({ length: reference.length - segments[some[0]!]! - from }, (_, i) => ({

@@ -51,6 +51,7 @@ export class Stretch {
   readonly fromMs: number;
   readonly pcm: Float32Array;
   readonly grid: SegmentGrid;
+  readonly #decimated = new Map<number, Float32Array>();
 
   /** @param pcm mono, at `OVERSAMPLING` times the model's rate, beginning `fromMs` into the upload */
   constructor(fromMs: number, pcm: Float32Array, grid: SegmentGrid) {
@@ -63,8 +64,14 @@ export class Stretch {
     return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
   }
 
-  /** All of it at a lower rate, which divides this one. */
+  /** All of it at a lower rate, which divides this one; made once, as several doubts may share a stretch. */
   decimated(rate: number): Float32Array {
+    const made = this.#decimated.get(rate) ?? this.#decimate(rate);
+    this.#decimated.set(rate, made);
+    return made;
+  }
+
+  #decimate(rate: number): Float32Array {
     const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
     const kernel = lowPass(factor);
     const decimated = new Float32Array(Math.floor(this.pcm.length / factor));

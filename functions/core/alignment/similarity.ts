@@ -144,7 +144,7 @@ function sampleOf(references: readonly StoredReference[], dimension: number): In
 }
 
 /** Millions of these make up the matching of an hour. In whole numbers it is exact, and vectors take a quarter of the memory. */
-function cosine(a: Int8Array, aStart: number, b: Int8Array, bStart: number, length: number): number {
+export function cosine(a: Int8Array, aStart: number, b: Int8Array, bStart: number, length: number): number {
   let sum0 = 0;
   let sum1 = 0;
   let i = 0;
