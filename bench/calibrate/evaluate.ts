@@ -128,6 +128,7 @@ const SIGNS = {
   lead: 1,
   logAhead: 1,
   speedChange: -1,
+  logLinks: -1,
 } as const;
 /** The examples are excerpts by themselves, so a fit would lean on it; uploads have excerpts among other things. */
 const GIVEN = { explained: 4 } as const;

@@ -20,6 +20,8 @@ export interface Features {
   explained: number;
   /** Seconds of the reference that pass in one second of the upload. */
   speed: number;
+  /** Cuts between the pieces of the match. Speak against: of a style, pieces can be put together to anything. */
+  links: number;
   /** How much the waveforms agree (see `alignment/waveform.ts`), where they were compared. */
   coherence?: number;
 }
@@ -34,6 +36,7 @@ export const TERMS = [
   'logAhead',
   'explained',
   'speedChange',
+  'logLinks',
 ] as const;
 export type Term = (typeof TERMS)[number];
 
@@ -74,7 +77,7 @@ const AHEAD_SCALE = 10;
 
 /** What the logistic sees: features on scales on which they add up. */
 export function termsOf(features: Features): Record<Term, number> {
-  const { score, field, contrast, cosine, lead, ahead, seconds, explained, speed } = features;
+  const { score, field, contrast, cosine, lead, ahead, seconds, explained, speed, links } = features;
   return {
     logScore: Math.log1p(Math.max(0, score)),
     logField: Math.log1p(Math.max(0, field)),
@@ -89,6 +92,8 @@ export function termsOf(features: Features): Record<Term, number> {
     explained,
     // Chance picks any of the speeds there are, uploaders mostly the original one.
     speedChange: Math.abs(Math.log(speed)),
+    // Chance picks each piece out of many places.
+    logLinks: Math.log1p(links),
   };
 }
 

@@ -272,6 +272,7 @@ const CLEAR = {
   seconds: 4,
   explained: 1,
   speed: 1,
+  links: 0,
 };
 
 describe('a short match of a loop', () => {

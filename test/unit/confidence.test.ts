@@ -12,6 +12,7 @@ const CLEAR: Features = {
   seconds: 10,
   explained: 1,
   speed: 1,
+  links: 0,
 };
 
 describe('confidenceOf', () => {

@@ -111,6 +111,7 @@ it('makes a match sure where it cannot be chance, and says nothing where it can'
     seconds: 5,
     explained: 1,
     speed: 1,
+    links: 0,
   };
   const confidence = (coherence: number) => confidenceOf({ ...weak, coherence }, Calibration.parse({}));
 

@@ -26,13 +26,14 @@ export function featuresOf(
   return {
     score,
     field: fieldAround(best, all),
-    contrast: contrastOf(best, similarity),
+    contrast: meanContrast(traces, similarity),
     cosine: steps.reduce((sum, { cosine }) => sum + cosine, 0) / steps.length,
     lead: leads.reduce((sum, lead) => sum + lead, 0) / steps.length,
     ahead: leads.reduce((sum, lead) => sum + Math.max(0, lead), 0),
     seconds: (steps.length * grid.hopMs) / 1000,
     explained: Math.min(1, steps.length / Math.min(heardSegments, TEN_SECONDS_MS / grid.hopMs)),
     speed: best.line.slope,
+    links: traces.length - 1,
   };
 }
 
@@ -44,6 +45,17 @@ function fieldAround({ reference, steps, from, to }: Trace, all: Places): number
     scores.set(other.reference.id, Math.max(other.score, scores.get(other.reference.id) ?? 0));
   }
   return [...scores.values()].sort((a, b) => b - a)[RIVAL - 1] ?? 0;
+}
+
+/** Of all pieces: each of them is the best of many places, so the best of them says little about the others. */
+function meanContrast(traces: readonly Trace[], similarity: Similarity): number {
+  let [sum, steps] = [0, 0];
+  for (const trace of traces) {
+    const length = trace.to - trace.from + 1;
+    sum += length * contrastOf(trace, similarity);
+    steps += length;
+  }
+  return sum / steps;
 }
 
 /** Held notes and drum loops are as similar a few seconds off the line as on it; a true match is not. */
