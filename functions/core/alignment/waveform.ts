@@ -24,6 +24,12 @@ const BINS = Math.round((3_600 * SIZE) / WAVEFORM_RATE) - FIRST_BIN + 1;
 const DRIFTS = [-100e-6, -66e-6, -33e-6, 33e-6, 66e-6, 100e-6];
 /** Drifts are tried where the sounds agree by so much without one: by less it is chance, whatever the drift. */
 const PERHAPS = 5;
+/**
+ * What is so much weaker than the strongest of its neighbours is nothing but the edges of the block: between the lines of a
+ * hum there is no sound, and what has the phases of edges alone agrees with all that begins at once.
+ */
+const NEIGHBOURS = 64;
+const LEAST_OF_NEIGHBOURS = 1e-3;
 /** Samples (RMS) that are no sound. */
 const SILENCE = 1e-4;
 /** A median absolute deviation in standard deviations, if the distribution is normal. */
@@ -144,8 +150,10 @@ function phasesOf(block: Float32Array, surroundings: Float32Array): Float64Array
   if (levelOf(block) < SILENCE || levelOf(surroundings) < SILENCE) return phases;
   const a = spectrumOf(Float64Array.from(block, (x, i) => x * hann[i]!));
   const b = spectrumOf(surroundings);
+  const [isHeardInA, isHeardInB] = [audibleIn(a), audibleIn(b)];
   for (let i = 0; i < phases.length; i += 2) {
     const k = 2 * FIRST_BIN + i;
+    if (!isHeardInA(k) || !isHeardInB(k)) continue;
     const real = a[k]! * b[k]! + a[k + 1]! * b[k + 1]!;
     const imaginary = a[k]! * b[k + 1]! - a[k + 1]! * b[k]!;
     const length = Math.hypot(real, imaginary) || 1;
@@ -153,6 +161,22 @@ function phasesOf(block: Float32Array, surroundings: Float32Array): Float64Array
     phases[i + 1] = imaginary / length;
   }
   return phases;
+}
+
+/** Which bins of a spectrum (by the place of their real part) are more than what the edges of the block leave. */
+function audibleIn(spectrum: Float64Array): (k: number) => boolean {
+  const power = (k: number) => spectrum[k]! ** 2 + spectrum[k + 1]! ** 2;
+  const groupOf = (k: number) => Math.floor(k / (2 * NEIGHBOURS));
+  const strongest = new Float64Array(groupOf(2 * (FIRST_BIN + BINS - 1)) + 3);
+  for (let k = 2 * FIRST_BIN; k < 2 * (FIRST_BIN + BINS); k += 2) {
+    const group = groupOf(k) + 1;
+    strongest[group] = Math.max(strongest[group]!, power(k));
+  }
+  const least = strongest.map((power, group) => {
+    const beside = Math.max(strongest[group - 1] ?? 0, strongest[group + 1] ?? 0);
+    return LEAST_OF_NEIGHBOURS ** 2 * Math.max(power, beside);
+  });
+  return (k) => power(k) >= least[groupOf(k) + 1]!;
 }
 
 function spectrumOf(pcm: ArrayLike<number>): Float64Array {
