@@ -52,6 +52,7 @@ export class Stretch {
   readonly pcm: Float32Array;
   readonly grid: SegmentGrid;
   readonly #decimated = new Map<number, Float32Array>();
+  #smooth?: Float32Array;
 
   /** @param pcm mono, at `OVERSAMPLING` times the model's rate, beginning `fromMs` into the upload */
   constructor(fromMs: number, pcm: Float32Array, grid: SegmentGrid) {
@@ -66,22 +67,10 @@ export class Stretch {
 
   /** All of it at a lower rate, which divides this one; made once, as several doubts may share a stretch. */
   decimated(rate: number): Float32Array {
-    const made = this.#decimated.get(rate) ?? this.#decimate(rate);
+    const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
+    const made = this.#decimated.get(rate) ?? lowPassed(this.pcm, factor, factor);
     this.#decimated.set(rate, made);
     return made;
-  }
-
-  #decimate(rate: number): Float32Array {
-    const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
-    const kernel = lowPass(factor);
-    const decimated = new Float32Array(Math.floor(this.pcm.length / factor));
-    for (let n = 0; n < decimated.length; n++) {
-      const first = n * factor - (kernel.length >> 1);
-      for (let i = Math.max(0, -first); i < kernel.length && first + i < this.pcm.length; i++) {
-        decimated[n]! += kernel[i]! * this.pcm[first + i]!;
-      }
-    }
-    return decimated;
   }
 
   /**
@@ -89,7 +78,10 @@ export class Stretch {
    * @returns mono PCM at the model's rate, whole segments only; one second of it is `1 / speed` seconds of the upload
    */
   played(speed: number, fromMs: number, toMs: number): Float32Array {
-    const { grid, pcm } = this;
+    const { grid } = this;
+    // What the model's rate cannot hold would fold back, and add to the noise.
+    this.#smooth ??= lowPassed(this.pcm, Stretch.OVERSAMPLING);
+    const pcm = this.#smooth;
     const perMs = (grid.sampleRate * Stretch.OVERSAMPLING) / 1000;
     const start = Math.max(0, (fromMs - this.fromMs) * perMs);
     const end = Math.min(pcm.length - 1, (toMs - this.fromMs) * perMs);
@@ -103,6 +95,21 @@ export class Stretch {
     }
     return played;
   }
+}
+
+/** What of a sound fits into one sample of `factor`; of that, every `stride`th sample. */
+function lowPassed(pcm: Float32Array, factor: number, stride = 1): Float32Array {
+  const kernel = lowPass(factor);
+  const passed = new Float32Array(Math.floor(pcm.length / stride));
+  for (let n = 0; n < passed.length; n++) {
+    const first = n * stride - (kernel.length >> 1);
+    let sum = 0;
+    for (let i = Math.max(0, -first); i < kernel.length && first + i < pcm.length; i++) {
+      sum += kernel[i]! * pcm[first + i]!;
+    }
+    passed[n] = sum;
+  }
+  return passed;
 }
 
 const LOBES = 10;
