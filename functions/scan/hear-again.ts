@@ -55,7 +55,8 @@ const SHORT_MS = 15_000;
 /**
  * Possible matches that are not sure are heard again: compared with the recording itself, and, if it is not that, played at
  * other speeds. They become sure where the music then is what it was thought to be. So are short matches that are sure,
- * but could lie at several places of their recording.
+ * but could lie at several places of their recording. A short upload in which nothing is sure is heard from half a hop on
+ * as well: segments that lie between those of the recording are a little less like them, and there are few of them.
  *
  * @param spans all that could be a match, sure or not
  * @returns the same after the second hearing, with what else it found
@@ -73,24 +74,27 @@ export async function hearAgain(
   const grid = new SegmentGrid(model);
   const isSure = ({ confidence }: MatchedSpan) => confidence >= calibration.threshold;
 
-  const doubts = doubtful(spans, calibration.threshold, uploadMs);
-  const short = spans.filter((span) => isSure(span) && isShort(span)).slice(0, MOST_AMBIGUOUS);
-  const places = new Map([...doubts, ...short].map((span) => [span, placesOf(span)]));
-  const ambiguous = short.filter((span) => places.get(span)!.length > 1);
   const known = new Set(spans);
   const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
   const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
-  const again = [...doubts, ...ambiguous];
-  if (again.length === 0) return [...spans];
+  const isUnclear = uploadMs < SHORT_MS && stored.size > 0 && !spans.some(isSure);
+  if (!isUnclear && inDoubt().size === 0) return [...spans];
   try {
     await sources.upload(async (read) => {
-      for (const { fromMs, toMs, near } of readTogether(again, uploadMs)) {
+      const opened = async (fromMs: number, toMs: number) =>
+        new Stretch(fromMs, await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate), grid);
+      const all = isUnclear ? await opened(0, uploadMs) : undefined;
+      if (all) {
+        const later = { fromMs: grid.hopMs / 2, toMs: uploadMs };
+        for (const span of await matchesAt(1, all, later, stored, deps)) addUnlessKnown(span);
+      }
+      const places = inDoubt();
+      for (const { fromMs, toMs, near } of readTogether([...places.keys()], uploadMs)) {
         if (near.every(isSettled)) continue;
-        const pcm = await read(fromMs, toMs, Stretch.OVERSAMPLING * grid.sampleRate);
-        const stretch = new Stretch(fromMs, pcm, grid);
+        const stretch = all ?? (await opened(fromMs, toMs));
         for (const span of near) {
           if (isSettled(span)) continue;
-          const same = await sameRecording(span, stretch);
+          const same = await sameRecording(span, places.get(span)!, stretch);
           if (same && isSure(same)) {
             known.delete(span);
             known.add(same);
@@ -108,24 +112,44 @@ export async function hearAgain(
   }
   return [...known];
 
+  /** What is worth another hearing, and where in its recording it may lie. */
+  function inDoubt(): Map<MatchedSpan, number[]> {
+    const spans = [...known];
+    const doubts = doubtful(spans, calibration.threshold, uploadMs);
+    const short = spans.filter((span) => isSure(span) && isShort(span)).slice(0, MOST_AMBIGUOUS);
+    const placed = (span: MatchedSpan) => [span, placesOf(span, span === doubts[0])] as const;
+    return new Map([...doubts.map(placed), ...short.map(placed).filter(([, places]) => places.length > 1)]);
+  }
+
+  /** Both hearings find what is there: the clearer one counts. */
+  function addUnlessKnown(span: MatchedSpan): void {
+    const same = [...known].find((other) => isSamePlace(other, span, grid.hopMs));
+    if (same && same.confidence >= span.confidence) return;
+    if (same) known.delete(same);
+    known.add(span);
+  }
+
   /**
    * By how much the recording may be ahead of the upload, ms: as it was traced, and where else it sounds alike. Reading takes
    * longer than all else, and most doubts are none: of them, only the best one is looked for in several places.
    */
-  function placesOf(span: MatchedSpan): number[] {
+  function placesOf(span: MatchedSpan, isBestDoubt: boolean): number[] {
     if (Math.abs(span.speed - 1) > MOST_SPEED_CHANGE) return [];
-    const { uploadStartMs, uploadEndMs, referenceStartMs, referenceEndMs } = span;
-    const traced = (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
-    if (!isSure(span) && span !== doubts[0]) return [traced];
+    const traced = aheadOf(span);
+    if (!isSure(span) && !isBestDoubt) return [traced];
     const reference = new StoredReference(span.referenceId, stored.get(span.referenceId)!);
     const likely = likelyPlaces(span, heard, reference, grid);
     return [traced, ...likely.filter((place) => Math.abs(place - traced) > grid.hopMs)];
   }
 
   /** Recordings need not be kept: without them, vectors decide. */
-  function sameRecording(span: MatchedSpan, stretch: Stretch): Promise<MatchedSpan | undefined> {
+  function sameRecording(
+    span: MatchedSpan,
+    places: readonly number[],
+    stretch: Stretch,
+  ): Promise<MatchedSpan | undefined> {
     const recording = sources.recording(span.referenceId);
-    return compared(span, places.get(span)!, stretch, recording, calibration).catch((error) => {
+    return compared(span, places, stretch, recording, calibration).catch((error) => {
       if (!isGone(error)) throw error;
       deps.log.info('a recording cannot be compared with', { code: error.code, message: error.message });
       return undefined;
@@ -141,6 +165,13 @@ export async function hearAgain(
 
 const isShort = ({ uploadStartMs, uploadEndMs }: MatchedSpan): boolean =>
   uploadEndMs - uploadStartMs < SHORT_MS;
+
+/** By how much the recording's time is ahead of the upload's in the middle of a span, ms. */
+const aheadOf = ({ uploadStartMs, uploadEndMs, referenceStartMs, referenceEndMs }: MatchedSpan): number =>
+  (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
+
+const isSamePlace = (a: MatchedSpan, b: MatchedSpan, withinMs: number): boolean =>
+  a.referenceId === b.referenceId && Math.abs(aheadOf(a) - aheadOf(b)) < withinMs && isCovered(a, [b]);
 
 const isGone = (error: unknown): error is RejectedAudioError | ObjectNotFoundError =>
   error instanceof RejectedAudioError || error instanceof ObjectNotFoundError;
