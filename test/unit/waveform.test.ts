@@ -95,6 +95,22 @@ describe('the waveforms of two recordings', () => {
     expect(agreementOf(seconds(song, 10, 15), new Float32Array(7 * RATE), 2500)).toBeUndefined();
   });
 
+  it('are no proof between the lines of two hums', () => {
+    const humming = (hz: number, length: number) =>
+      Float32Array.from({ length: length * RATE }, (_, i) => {
+        const harmonics = Array.from({ length: 12 }, (_, k) =>
+          Math.sin((2 * Math.PI * hz * (k + 1) * i) / RATE),
+        );
+        return harmonics.reduce((sum, x, k) => sum + x / (k + 1), 0) / 10;
+      });
+
+    const coherences = [92.5, 55, 60].map(
+      (hz) => agreementOf(humming(50, 10), humming(hz, 12), 5000)?.coherence ?? 0,
+    );
+
+    expect(Math.max(...coherences)).toBeLessThan(1.5 * LEAST_COHERENCE);
+  });
+
   it('are not compared over less than a second', () => {
     expect(agreementOf(seconds(song, 10, 11), beside(10, 11), 500)).toBeUndefined();
   });

@@ -29,7 +29,7 @@ const PERHAPS = 5;
  * hum there is no sound, and what has the phases of edges alone agrees with all that begins at once.
  */
 const NEIGHBOURS = 64;
-const LEAST_OF_NEIGHBOURS = 1e-3;
+const LEAST_OF_NEIGHBOURS = 0.01;
 /** Samples (RMS) that are no sound. */
 const SILENCE = 1e-4;
 /** A median absolute deviation in standard deviations, if the distribution is normal. */
@@ -56,7 +56,11 @@ export interface Agreement {
 }
 
 const fft = new FFT(SIZE);
-const hann = Float64Array.from({ length: BLOCK }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / BLOCK) ** 2);
+const hann = (length: number) =>
+  Float64Array.from({ length }, (_, i) => Math.sin((Math.PI * (i + 0.5)) / length) ** 2);
+const BLOCK_WINDOW = hann(BLOCK);
+/** What lies near where the block is expected counts most; without a window, the edges of the surroundings would agree. */
+const WINDOW = hann(SIZE);
 
 /**
  * Compares a sound with where it is expected in another one: ten seconds in the middle for the lag at which they agree,
@@ -148,8 +152,8 @@ function nearest(phases: Float64Array, lag: number, sign: number): Nearest {
 function phasesOf(block: Float32Array, surroundings: Float32Array): Float64Array {
   const phases = new Float64Array(2 * BINS);
   if (levelOf(block) < SILENCE || levelOf(surroundings) < SILENCE) return phases;
-  const a = spectrumOf(Float64Array.from(block, (x, i) => x * hann[i]!));
-  const b = spectrumOf(surroundings);
+  const a = spectrumOf(block, BLOCK_WINDOW);
+  const b = spectrumOf(surroundings, WINDOW);
   const [isHeardInA, isHeardInB] = [audibleIn(a), audibleIn(b)];
   for (let i = 0; i < phases.length; i += 2) {
     const k = 2 * FIRST_BIN + i;
@@ -179,9 +183,9 @@ function audibleIn(spectrum: Float64Array): (k: number) => boolean {
   return (k) => power(k) >= least[groupOf(k) + 1]!;
 }
 
-function spectrumOf(pcm: ArrayLike<number>): Float64Array {
+function spectrumOf(pcm: Float32Array, window: Float64Array): Float64Array {
   const padded = new Float64Array(SIZE);
-  padded.set(pcm);
+  for (let i = 0; i < pcm.length; i++) padded[i] = pcm[i]! * window[i]!;
   const spectrum = new Float64Array(2 * SIZE);
   fft.realTransform(spectrum, padded);
   return spectrum;
