@@ -13,6 +13,8 @@ export const WAVEFORM_RATE = 8_000;
 export const REACH_MS = 512;
 
 const REACH = (REACH_MS * WAVEFORM_RATE) / 1000;
+/** So near the ends of the reach, samples, is where held tones agree that are not the same. */
+const EDGE = 64;
 /** Blocks of a second overlap by half. */
 const STEP = REACH;
 const BLOCK = 2 * STEP;
@@ -221,7 +223,8 @@ function correlation(phases: Float64Array): Float64Array {
 /** The highest peak against what is usual at other lags. Upside down (`sign` -1) it is the same recording as well. */
 function peakOf(correlations: Float64Array): Peak {
   const sizes = correlations.map(Math.abs);
-  const highest = sizes.reduce((best, size, i) => (size > sizes[best]! ? i : best), 0);
+  let highest = EDGE;
+  for (let lag = EDGE; lag < sizes.length - EDGE; lag++) if (sizes[lag]! > sizes[highest]!) highest = lag;
   const deviation = sizes.toSorted()[sizes.length >> 1]! / MEDIAN_DEVIATION;
   return {
     coherence: deviation === 0 ? 0 : sizes[highest]! / deviation,
