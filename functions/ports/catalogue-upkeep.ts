@@ -25,6 +25,9 @@ export const canRebuild = (upkeep: CatalogueUpkeep): upkeep is CatalogueUpkeep &
  * All that it remembers lies in the indexes, so that anybody can go on with what another began.
  */
 export interface CatalogueRebuild {
+  /** Whether the live index holds vectors in the way that is deployed; one that does not has to be made anew. */
+  fits(): Promise<boolean>;
+
   /** Makes the index, or goes on with one that was begun. */
   begin(): Promise<void>;
 

@@ -188,6 +188,9 @@ describe('music that was sped up', () => {
   });
 });
 
+const nothing = { segments: new Uint32Array(), vectors: new Int8Array() };
+const gone = () => () => Promise.reject(new ObjectNotFoundError('the recording'));
+
 describe('a second hearing', () => {
   const speed = 1.3;
   const played = (span: Partial<MatchedSpan>) =>
@@ -195,8 +198,6 @@ describe('a second hearing', () => {
   let referenceId: string;
   let doubt: MatchedSpan;
   let hear: (spans: MatchedSpan[]) => Promise<MatchedSpan[]>;
-  const nothing = { segments: new Uint32Array(), vectors: new Int8Array() };
-  const gone = () => () => Promise.reject(new ObjectNotFoundError('the recording'));
   beforeAll(async () => {
     const { items } = await store.references.list();
     referenceId = items[0]!.referenceId;
@@ -261,6 +262,23 @@ const opened = (name: string, pcm: Float32Array): Reopen => {
   return (use) =>
     use((fromMs, toMs, rate) => readStretch(deps.decoder, join(uploads, name), fromMs, toMs, rate));
 };
+
+describe('a short upload in which nothing is sure', () => {
+  it('is heard once more, half a hop later', async () => {
+    const { items } = await store.references.list();
+    const { referenceId } = items[0]!;
+    const stored = new Map([[referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 1000)]]);
+    const excerpt = opened('half-a-hop-off.flac', song.subarray(20.25 * RATE, 28.25 * RATE));
+    const sources = { upload: excerpt, recording: gone };
+
+    const [found, ...others] = await hearAgain([], nothing, 8000, stored, sources, deps);
+
+    expect(others).toEqual([]);
+    expect(found).toMatchObject({ referenceId });
+    expect(found!.confidence).toBeGreaterThan(0.9);
+    expect(Math.abs(found!.referenceStartMs - found!.uploadStartMs - 20_250)).toBeLessThan(100);
+  });
+});
 
 const CLEAR = {
   score: 20,

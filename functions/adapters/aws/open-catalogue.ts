@@ -1,6 +1,6 @@
 import type { CommonEnvironment } from '../../config.ts';
 import type { ModelManifest } from '../../core/model.ts';
-import type { CatalogueUpkeep } from '../../ports/catalogue-upkeep.ts';
+import { type CatalogueUpkeep, canRebuild } from '../../ports/catalogue-upkeep.ts';
 import type { ReferenceStore } from '../../ports/stores.ts';
 import { OpenSearchCatalogue } from './opensearch-catalogue.ts';
 import { createOpenSearchClient } from './opensearch-client.ts';
@@ -62,11 +62,11 @@ export async function prepareCatalogue(
   { catalogue, upkeep }: OpenedCatalogue,
   references: ReferenceStore,
 ): Promise<void> {
-  const ofCluster = upkeep instanceof OpenSearchUpkeep ? upkeep : undefined;
+  const rebuild = canRebuild(upkeep) ? upkeep : undefined;
   // What is lost or does not fit is being made anew, and until then every search says so.
-  if (await ofCluster?.next()) return;
+  if (await rebuild?.next()) return;
   if (await catalogue.exists()) {
-    if (!ofCluster || (await ofCluster.fits())) return;
+    if (!rebuild || (await rebuild.fits())) return;
     throw new CatalogueError(
       `the index behind ${catalogue.name} holds vectors in another way than is deployed: make it anew ("refrain aws ` +
         'reindex"), or deploy the encoder that it was made with',
