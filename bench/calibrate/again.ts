@@ -1,14 +1,18 @@
+import { availableParallelism } from 'node:os';
 import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
 import { type Calibration, confidenceOf } from '../../functions/core/confidence.ts';
 import type { Catalogue } from '../../functions/ports/catalogue.ts';
 import type { Embedder } from '../../functions/ports/embedder.ts';
 import { DEFAULT_SCAN_SETTINGS } from '../../functions/scan/dependencies.ts';
 import { hearAgain } from '../../functions/scan/hear-again.ts';
+import { forEachConcurrently } from '../../functions/steps/pool.ts';
 import { fromInt16, run } from '../accuracy/audio.ts';
 import type { Case, Collected } from './collect.ts';
 import type { Answer } from './evaluate.ts';
 import { judge } from './judge.ts';
 
+/** Decoders are processes of their own: with so many answers at work, no core waits. */
+const AT_ONCE = 2 * availableParallelism();
 /** So many doubts per hour of music that is not in the catalogue: a quarter of all short uploads that match nothing. */
 const DOUBTS_PER_HOUR = 60;
 
@@ -36,8 +40,8 @@ export async function heardAgain(
     embed: (pcm) => embedder.embed(pcm),
   };
   const twice: Answer[] = [];
-  let doubts = 0;
-  for (const [i, answer] of answers.entries()) {
+  let [doubts, done] = [0, 0];
+  await forEachConcurrently(answers.entries(), AT_ONCE, async ([i, answer]) => {
     const { query, held, upload } = answer;
     const judgements = new Map(
       answer.found.map(({ span, judgement }) => [
@@ -75,9 +79,9 @@ export async function heardAgain(
       span,
       judgement: judgements.get(span) ?? judge(span, query, stored, grid.hopMs / 1000),
     }));
-    twice.push({ ...answer, found });
-    if (i % 500 === 499) say(`${doubts} of ${i + 1} answers heard again`);
-  }
+    twice[i] = { ...answer, found };
+    if (++done % 500 === 0) say(`${doubts} of ${done} answers heard again`);
+  });
   return twice;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Calibration, calibrationOf, confidenceOf, type Features } from '../../functions/core/confidence.ts';
+import { readManifest } from '../../functions/embed/model-folder.ts';
 
 const DEFAULTS = Calibration.parse({});
 const CLEAR: Features = {
@@ -60,6 +61,24 @@ describe('the lead over other music', () => {
     const behind = { ...CLEAR, ahead: -3 };
 
     expect(confidenceOf(behind, calibration)).toBe(confidenceOf({ ...CLEAR, ahead: 0 }, calibration));
+  });
+});
+
+describe('the default model', async () => {
+  const calibration = calibrationOf(await readManifest('models/refrain-fp-1'));
+  const sure = { score: 100, field: 0, cosine: 0.53, explained: 1, speed: 1 };
+
+  it('does not believe a whole song of another one in the same style, put together of pieces', () => {
+    // Measured: half a day of synthetic music, and another song of the same synthesiser (test/real/long-upload.test.ts).
+    const patchwork = { ...sure, contrast: 0.9, lead: 0.037, ahead: 5.9, seconds: 44.5, links: 6 };
+
+    expect(confidenceOf(patchwork, calibration)).toBeLessThan(calibration.threshold);
+  });
+
+  it('believes as many pieces that are ahead of all other music', () => {
+    const jumpCuts = { ...sure, contrast: 2.5, lead: 0.25, ahead: 11, seconds: 20, links: 9 };
+
+    expect(confidenceOf(jumpCuts, calibration)).toBeGreaterThan(calibration.threshold);
   });
 });
 
