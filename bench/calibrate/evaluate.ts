@@ -199,6 +199,9 @@ export interface AlarmLimits {
   perHour: number;
 }
 
+/** Where the waveforms agree, two tracks share a sample: that is no chance, and no threshold is there to keep it out. */
+const isNotProved = ({ span }: Answer['found'][number]): boolean => span.features.coherence === undefined;
+
 /** Alarms whose tail is extrapolated: enough to tell its slope, few enough to be the tail. */
 const TAIL = 20;
 
@@ -214,7 +217,9 @@ export function thresholdOf(
 ): number {
   const descending = (a: number, b: number) => b - a;
   const queries = answers.filter(({ held, query }) => !held && query.condition !== 'whole');
-  const tops = queries.map((query) => best(query, calibration)?.confidence ?? 0).sort(descending);
+  const tops = queries
+    .map((query) => best({ ...query, found: query.found.filter(isNotProved) }, calibration)?.confidence ?? 0)
+    .sort(descending);
 
   const whole = answers.filter(({ query }) => query.condition === 'whole');
   const hours = whole.reduce((sum, { query }) => sum + query.seconds / 3600, 0);
@@ -222,7 +227,7 @@ export function thresholdOf(
     .flatMap(({ found }) => [
       ...new Set(
         found
-          .filter(({ judgement }) => judgement === 'wrong')
+          .filter((found) => found.judgement === 'wrong' && isNotProved(found))
           .map(({ span }) => confidenceOf(span.features, calibration)),
       ),
     ])

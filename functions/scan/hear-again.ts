@@ -95,7 +95,8 @@ export async function hearAgain(
         for (const span of near) {
           if (isSettled(span)) continue;
           const same = await sameRecording(span, places.get(span)!, stretch);
-          if (same && isSure(same)) {
+          // What is sure is moved only by what is surer: drums that a change of pitch left alone agree with all their repeats.
+          if (same && isSure(same) && same.confidence > span.confidence) {
             known.delete(span);
             known.add(same);
           } else if (!isSure(span)) {
