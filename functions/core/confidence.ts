@@ -103,12 +103,15 @@ export function termsOf(features: Features): Record<Term, number> {
  */
 export const WAVEFORM = { intercept: -26, slope: 10 };
 
+/** Log-odds beyond which nothing becomes surer: nothing is certain, and a threshold of 1 lets nothing through. */
+const SUREST = 30;
+
 /** The probability, 0..1, that a possible match is a true one: as the vectors have it, or the waveforms if they are surer. */
 export function confidenceOf(features: Features, { acceptance }: Calibration): number {
   const { coherence = 0 } = features;
   const byVectors = logOddsOf(termsOf(features), acceptance);
   const byWaveform = WAVEFORM.intercept + WAVEFORM.slope * Math.log(coherence);
-  return 1 / (1 + Math.exp(-Math.max(byVectors, byWaveform)));
+  return 1 / (1 + Math.exp(-Math.min(SUREST, Math.max(byVectors, byWaveform))));
 }
 
 export function logOddsOf(

@@ -22,6 +22,10 @@ describe('confidenceOf', () => {
     expect(confidenceOf({ ...CLEAR, score: 2 }, DEFAULTS)).toBeLessThan(0.05);
   });
 
+  it('is never 1, however much speaks for a match', () => {
+    expect(confidenceOf({ ...CLEAR, coherence: 1e6 }, DEFAULTS)).toBeLessThan(1);
+  });
+
   it('falls when other references match nearly as well at the same place', () => {
     const crowded = { ...CLEAR, field: 30 };
 
