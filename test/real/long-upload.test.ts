@@ -7,7 +7,7 @@ import { awsClients, depthOf, putObject } from './support/aws.ts';
 import { type Deployment, deploy, finishedScan } from './support/deployment.ts';
 import { eventually } from './support/eventually.ts';
 import { delivery, dependenciesOf } from './support/in-process.ts';
-import { encodeAudio, encodePart, joined, music, playingMs } from './support/music.ts';
+import { encodeAudio, encodePart, joined, music, noise, playingMs } from './support/music.ts';
 
 // A function may run for so long and no longer; an upload may take longer than that.
 
@@ -62,9 +62,10 @@ describe('an upload of hours', () => {
     async () => {
       const deployment = await deployWithSong({ scanTimeoutSeconds: 60, visibilitySeconds: 70 });
       const bed = encodePart(music(300, 5));
-      const before = Buffer.concat(Array(Math.round(hours * 12) - 1).fill(bed));
+      const hiss = encodePart(noise(10));
+      const before = Buffer.concat([...Array(Math.round(hours * 12) - 1).fill(bed), hiss]);
       // Near the end, so that it is only found if the scan comes that far.
-      const file = Buffer.concat([before, encodePart(song.slice(10, 50)), bed]);
+      const file = Buffer.concat([before, encodePart(song.slice(10, 50)), hiss, bed]);
       console.log(`${hours} h, ${(file.length / 1e6).toFixed()} MB, by runs of at most 60 s:`);
 
       await putObject(clients, deployment.uploads, 'long.mp3', file);
