@@ -16,7 +16,7 @@ export const LEAST_GAIN = 0.06;
 /** Doubts that are looked into: so many in any upload, and one more in so many minutes; the best first. */
 const FEW = 2;
 const MINUTES_PER_DOUBT = 3;
-const MOST = 12;
+const MOST = 8;
 
 /**
  * The possible matches that are worth another hearing: those that are not sure, where nothing else is.
@@ -42,17 +42,13 @@ export function isCovered(span: MatchedSpan, others: readonly MatchedSpan[]): bo
   return covered >= (span.uploadEndMs - span.uploadStartMs) / 2;
 }
 
-/**
- * A stretch of the upload in memory, to be played at any speed. Its rate is so much above the model's that straight
- * lines between samples are good enough.
- */
+/** A stretch of the upload in memory, at a rate above the model's, to be played at any speed. */
 export class Stretch {
   static readonly OVERSAMPLING = 3;
   readonly fromMs: number;
   readonly pcm: Float32Array;
   readonly grid: SegmentGrid;
   readonly #decimated = new Map<number, Float32Array>();
-  #smooth?: Float32Array;
 
   /** @param pcm mono, at `OVERSAMPLING` times the model's rate, beginning `fromMs` into the upload */
   constructor(fromMs: number, pcm: Float32Array, grid: SegmentGrid) {
@@ -68,7 +64,7 @@ export class Stretch {
   /** All of it at a lower rate, which divides this one; made once, as several doubts may share a stretch. */
   decimated(rate: number): Float32Array {
     const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
-    const made = this.#decimated.get(rate) ?? lowPassed(this.pcm, factor, factor);
+    const made = this.#decimated.get(rate) ?? resampled(this.pcm, factor, 0, factor);
     this.#decimated.set(rate, made);
     return made;
   }
@@ -78,49 +74,62 @@ export class Stretch {
    * @returns mono PCM at the model's rate, whole segments only; one second of it is `1 / speed` seconds of the upload
    */
   played(speed: number, fromMs: number, toMs: number): Float32Array {
-    const { grid } = this;
-    // What the model's rate cannot hold would fold back, and add to the noise.
-    this.#smooth ??= lowPassed(this.pcm, Stretch.OVERSAMPLING);
-    const pcm = this.#smooth;
+    const { grid, pcm } = this;
     const perMs = (grid.sampleRate * Stretch.OVERSAMPLING) / 1000;
     const start = Math.max(0, (fromMs - this.fromMs) * perMs);
     const end = Math.min(pcm.length - 1, (toMs - this.fromMs) * perMs);
     const stride = Stretch.OVERSAMPLING / speed;
     const samples = grid.samplesFor(grid.segmentsIn(Math.max(0, Math.floor((end - start) / stride))));
-    const played = new Float32Array(samples);
-    for (let n = 0; n < samples; n++) {
-      const at = start + n * stride;
-      const before = Math.floor(at);
-      played[n] = pcm[before]! + (at - before) * (pcm[before + 1]! - pcm[before]!);
-    }
-    return played;
+    return resampled(pcm, Stretch.OVERSAMPLING, start, stride, samples);
   }
 }
 
-/** What of a sound fits into one sample of `factor`; of that, every `stride`th sample. */
-function lowPassed(pcm: Float32Array, factor: number, stride = 1): Float32Array {
-  const kernel = lowPass(factor);
-  const passed = new Float32Array(Math.floor(pcm.length / stride));
-  for (let n = 0; n < passed.length; n++) {
-    const first = n * stride - (kernel.length >> 1);
+/**
+ * Every `stride`th sample from `start` on, both of which may lie between two; without what does not fit into one sample
+ * of `factor`, which would fold back.
+ */
+function resampled(
+  pcm: Float32Array,
+  factor: number,
+  start: number,
+  stride: number,
+  samples = Math.floor(pcm.length / stride),
+): Float32Array {
+  const kernels = kernelsFor(factor);
+  const half = kernels[0]!.length >> 1;
+  const out = new Float32Array(samples);
+  for (let n = 0; n < samples; n++) {
+    const at = start + n * stride;
+    const nearest = Math.round(at);
+    const kernel = kernels[Math.round((at - nearest + 0.5) * PHASES)]!;
+    const first = nearest - half;
+    const end = Math.min(kernel.length, pcm.length - first);
     let sum = 0;
-    for (let i = Math.max(0, -first); i < kernel.length && first + i < pcm.length; i++) {
-      sum += kernel[i]! * pcm[first + i]!;
-    }
-    passed[n] = sum;
+    for (let i = Math.max(0, -first); i < end; i++) sum += kernel[i]! * pcm[first + i]!;
+    out[n] = sum;
   }
-  return passed;
+  return out;
 }
 
 const LOBES = 10;
+/** Places between two samples that have a kernel. */
+const PHASES = 32;
+const KERNELS = new Map<number, Float32Array[]>();
 
-/** A sinc under a Hann window, which leaves of a signal what fits into one sample of `factor`. */
-function lowPass(factor: number): Float32Array {
+/** Sincs under a Hann window, for places from half a sample before to half a sample behind the nearest one. */
+function kernelsFor(factor: number): Float32Array[] {
+  const made =
+    KERNELS.get(factor) ?? Array.from({ length: PHASES + 1 }, (_, p) => lowPass(factor, p / PHASES - 0.5));
+  KERNELS.set(factor, made);
+  return made;
+}
+
+function lowPass(factor: number, place: number): Float32Array {
   const half = (LOBES / 2) * factor;
   const kernel = Float32Array.from({ length: 2 * half + 1 }, (_, i) => {
-    const x = (i - half) / factor;
+    const x = (i - half - place) / factor;
     const sinc = x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
-    return sinc * Math.cos((Math.PI * (i - half)) / (2 * half + 2)) ** 2;
+    return sinc * Math.cos((Math.PI * (i - half - place)) / (2 * half + 2)) ** 2;
   });
   const sum = kernel.reduce((total, x) => total + x, 0);
   return kernel.map((x) => x / sum);
