@@ -13,8 +13,9 @@ afterEach(() => Promise.all(folders.splice(0).map((folder) => rm(folder, { recur
 async function runDemo(environment: NodeJS.ProcessEnv = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'refrain-demo-'));
   folders.push(folder);
+  const { FORCE_COLOR: _colour, ...env } = process.env;
   const child = spawn(process.execPath, [DEMO], {
-    env: { ...process.env, REFRAIN_DEMO_DIR: folder, COLUMNS: '100', FORCE_COLOR: '', ...environment },
+    env: { ...env, REFRAIN_DEMO_DIR: folder, COLUMNS: '100', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
