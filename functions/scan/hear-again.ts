@@ -78,7 +78,8 @@ export async function hearAgain(
   const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
   const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
   const isUnclear = uploadMs < SHORT_MS && stored.size > 0 && !spans.some(isSure);
-  if (!isUnclear && inDoubt().size === 0) return [...spans];
+  const before = isUnclear ? undefined : inDoubt();
+  if (before?.size === 0) return [...spans];
   try {
     await sources.upload(async (read) => {
       const opened = async (fromMs: number, toMs: number) =>
@@ -88,7 +89,7 @@ export async function hearAgain(
         const later = { fromMs: grid.hopMs / 2, toMs: uploadMs };
         for (const span of await matchesAt(1, all, later, stored, deps)) addUnlessKnown(span);
       }
-      const places = inDoubt();
+      const places = before ?? inDoubt();
       for (const { fromMs, toMs, near } of readTogether([...places.keys()], uploadMs)) {
         if (near.every(isSettled)) continue;
         const stretch = all ?? (await opened(fromMs, toMs));
