@@ -1,4 +1,6 @@
+import { deserialize, serialize } from 'node:v8';
 import { coarseToFine } from '../core/alignment/coarse-to-fine.ts';
+import type { MatchedSpan } from '../core/alignment/index.ts';
 import type { ObjectVersion } from '../core/scan.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
 import type { Hit, SegmentVectors } from '../core/segments.ts';
@@ -12,6 +14,8 @@ import { encodeWindow, type HeardWindow, joinWindows, type WindowRecord } from '
 export interface Heard extends WindowRecord {
   durationMs: number;
   truncated: boolean;
+  /** All that could be a match, sure or not, if an earlier run came that far. */
+  possible?: MatchedSpan[];
 }
 
 /** Thrown when the run must end before the upload does; every finished window is stored. */
@@ -19,8 +23,10 @@ export class OutOfTime extends Error {}
 
 /** Behind all windows lies the end of the upload: that it was heard through, and how long it is. */
 const END = 0xffff_ffff;
+/** ... and what could be a match in it, if that has to wait for another run to be heard again. */
+const POSSIBLE = END - 1;
 
-/** Matching is not done by halves, so there must be time for it; it goes at twice this speed (`npm run bench:speed`). */
+/** What could be a match is found in one run, so there must be time for it; it goes at twice this speed (`npm run bench:speed`). */
 const MATCHING_SPEED = 1000;
 
 type End = Pick<Heard, 'durationMs' | 'truncated'>;
@@ -74,7 +80,27 @@ export async function listen(
     if (run.remainingMs() < settings.reserveMs + stored.end.durationMs / MATCHING_SPEED)
       throw new OutOfTime();
   }
-  return { ...joinWindows(inOrder(stored.windows)), ...stored.end };
+  const { windows, end, possible } = stored;
+  return { ...joinWindows(inOrder(windows)), ...end, ...(possible && { possible }) };
+}
+
+/** What is in doubt is heard again in this time, ms; how much that is does not depend on the length of the upload. */
+const HEARING_AGAIN_MS = 20_000;
+
+/**
+ * Leaves the second hearing of what could be a match to the next run, if this one may not come to its end.
+ *
+ * @throws OutOfTime when too little time is left; what could be a match is stored
+ */
+export async function pauseIfLate(
+  scanId: string,
+  possible: readonly MatchedSpan[],
+  { scans, settings }: Pick<ScanDependencies, 'scans' | 'settings'>,
+  run: ScanRun,
+): Promise<void> {
+  if (run.remainingMs() >= settings.reserveMs + HEARING_AGAIN_MS) return;
+  await scans.putWindow(scanId, POSSIBLE, serialize(possible));
+  throw new OutOfTime();
 }
 
 /** What was stored before the upload broke off; for a verdict on a file that cannot be read to its end. */
@@ -120,15 +146,17 @@ function rowsOf(vectors: Float32Array, rows: readonly number[], dimension: numbe
   return chosen;
 }
 
-/** The windows that are stored, encoded, and the end of the upload if it was heard through. */
+/** The windows that are stored, encoded; the end of the upload if it was heard through; and what could be a match in it. */
 async function storedWindows(scanId: string, { scans }: ScanDependencies) {
   const windows = new Map<number, Uint8Array>();
   let end: End | undefined;
+  let possible: MatchedSpan[] | undefined;
   for await (const { window, data } of scans.windows(scanId)) {
     if (window === END) end = JSON.parse(Buffer.from(data).toString()) as End;
+    else if (window === POSSIBLE) possible = deserialize(data) as MatchedSpan[];
     else windows.set(window, data);
   }
-  return { windows, end };
+  return { windows, end, possible };
 }
 
 const inOrder = (windows: ReadonlyMap<number, Uint8Array>): Uint8Array[] =>

@@ -24,24 +24,30 @@ export interface Match {
  * their owner excluded.
  *
  * @param sources opens the upload and recordings once more; without it, what is in doubt is left out
+ * @param onPossible is told what could be a match before any of it is heard again, unless an earlier run was; may throw
  */
 export async function matchHeard(
   heard: Heard,
   deps: MatchingDependencies,
   sources?: { upload: Reopen; recording(reference: Reference): Reopen },
+  onPossible?: (spans: readonly MatchedSpan[]) => Promise<void>,
 ): Promise<Match[]> {
   const { model } = deps.embedder;
   const grid = new SegmentGrid(model);
   const calibration = calibrationOf(model);
-  const proposals = propose(heard, grid);
-  const proposed = await deps.references.getMany(promising(proposals, heard, grid));
+  const proposals = heard.possible ? [] : propose(heard, grid);
+  const ids = heard.possible?.map(({ referenceId }) => referenceId) ?? promising(proposals, heard, grid);
+  const proposed = await deps.references.getMany([...new Set(ids)]);
   const active = [...proposed.values()].filter((reference) => reference.state === 'active');
   const stored = new Map<string, QuantisedVectors>();
   for (const { referenceId } of active) {
     stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
   }
   const least = Math.min(calibration.threshold, calibration.doubt);
-  const possible = align(heard, proposals, stored, grid, calibration, { least });
+  const possible =
+    heard.possible?.filter(({ referenceId }) => stored.has(referenceId)) ??
+    align(heard, proposals, stored, grid, calibration, { least });
+  if (!heard.possible) await onPossible?.(possible);
   const settled = sources
     ? await hearAgain(
         possible,

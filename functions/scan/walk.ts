@@ -7,7 +7,7 @@ import { readStretch } from '../steps/read-stretch.ts';
 import { announce } from './announce.ts';
 import type { ScanDependencies, ScanRun } from './dependencies.ts';
 import type { Reopen } from './hear-again.ts';
-import { type Heard, heardSoFar, listen, OutOfTime } from './listen.ts';
+import { type Heard, heardSoFar, listen, OutOfTime, pauseIfLate } from './listen.ts';
 import { type Match, matchHeard } from './match.ts';
 
 /**
@@ -84,13 +84,14 @@ async function listenAndMatch(
   const { heard, brokeOff } = await listenAsFarAsPossible(scan, deps, run);
   const opener = openerOf(deps, run);
   const summary = sumUp(heard.segments, heard.undecodable, heard, new SegmentGrid(deps.embedder.model));
-  return {
-    listened: { ...summary, ...(brokeOff && { brokeOff }) },
-    matches: await matchHeard(heard, deps, {
-      upload: opener(scan.upload),
-      recording: ({ source }) => opener(source),
-    }),
-  };
+  const matches = await matchHeard(
+    heard,
+    deps,
+    { upload: opener(scan.upload), recording: ({ source }) => opener(source) },
+    // What broke off may be whole when it is read once more, and has other matches then.
+    (possible) => (brokeOff ? Promise.resolve() : pauseIfLate(scan.scanId, possible, deps, run)),
+  );
+  return { listened: { ...summary, ...(brokeOff && { brokeOff }) }, matches };
 }
 
 const openerOf =

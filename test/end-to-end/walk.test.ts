@@ -409,6 +409,31 @@ describe('music below noise', () => {
     expect(await verdictOn('drowned-and-gone.flac')).toMatchObject({ verdict: 'clear', detections: [] });
   });
 
+  it('is compared by the next run when time is short, but not with what was disabled meanwhile', async () => {
+    for (const state of ['active', 'disabled'] as const) {
+      const key = `drowned-late-${state}.flac`;
+      upload(key, drowned(song.subarray(fromSeconds * RATE, (fromSeconds + 20) * RATE)));
+      const body = objectCreated({ bucket: 'uploads', key });
+      const windows = Math.ceil((20 * 2 - 4) / deps.settings.windowSegments);
+      const queue = store.queue('scan-requests');
+
+      await scan(body, invocation('late', windows + 1), { embedder: doubting });
+      expect((await verdictOn(key)).state).toBe('scanning');
+      const {
+        items: [reference],
+      } = await store.references.list();
+      await store.references.put({ ...reference!, state });
+      const [again] = await queue.receive();
+      // With no time at all: if it looked for matches once more, it would hand over as well.
+      const result = await scan(again!.body, invocation('next', 0), { embedder: doubting });
+      await queue.delete(again!.receiptHandle);
+      await store.references.put(reference!);
+
+      expect(result).toEqual({ batchItemFailures: [] });
+      expect(await verdictOn(key)).toMatchObject({ verdict: state === 'active' ? 'flagged' : 'clear' });
+    }
+  });
+
   it('is not taken for another recording', async () => {
     upload('drowned-other.flac', drowned(other.subarray(0, 12 * RATE)));
 
@@ -535,14 +560,14 @@ describe('a run that ends early', () => {
     const queue = store.queue('scan-requests');
 
     await scan(body, invocation('hasty-0', 0));
-    for (let run = 1; run <= windows; run++) {
+    for (let run = 1; run <= windows + 1; run++) {
       expect((await verdictOn('hasty.flac')).state).toBe('scanning');
       const [again] = await queue.receive();
       await scan(again!.body, invocation(`hasty-${run}`, 0));
       await queue.delete(again!.receiptHandle);
     }
 
-    // The last of them found everything heard, and could match.
+    // The last but one found everything heard, and looked for matches; the last one heard what was in doubt again.
     expect(await verdictOn('hasty.flac')).toMatchObject({ state: 'done', verdict: 'flagged' });
     expect(await queue.receive()).toEqual([]);
   });

@@ -26,8 +26,10 @@ export function sharpen(
 ): { line: Line; seed: number } {
   const width = 2 * REACH + 1;
   const evidence = new Float32Array((toRow - fromRow) * width);
+  const middles = new Int32Array(toRow - fromRow);
   for (let row = fromRow; row < toRow; row++) {
     const middle = Math.round(positionAt(line, segments[row]!));
+    middles[row - fromRow] = middle;
     for (let d = 0; d < width; d++) {
       const cosine = similarity.cosine(row, reference, middle + d - REACH);
       evidence[(row - fromRow) * width + d] = Number.isNaN(cosine)
@@ -46,8 +48,7 @@ export function sharpen(
       let seed = -1;
       let most = 0;
       for (let row = fromRow; row < toRow; row++) {
-        const upload = segments[row]!;
-        const x = positionAt(candidate, upload) - Math.round(positionAt(line, upload)) + REACH;
+        const x = positionAt(candidate, segments[row]!) - middles[row - fromRow]! + REACH;
         const left = Math.floor(x);
         if (left < 0 || left + 1 >= width) continue;
         const at = (row - fromRow) * width + left;

@@ -123,18 +123,18 @@ function trimmed(steps: readonly Step[], from: number, to: number): Pick<Trace, 
   const heard = steps.slice(from, to + 1).filter(({ evidence }) => evidence > 0);
   const typical = median(heard.map(({ deviations }) => deviations));
   const spread = Math.max(1, 1.5 * median(heard.map(({ deviations }) => Math.abs(deviations - typical))));
-  // Log-likelihood ratios. Chance falls off exponentially, not normally: music of one style is a few deviations away
+  // Likelihood ratios. Chance falls off exponentially, not normally: music of one style is a few deviations away
   // from itself everywhere. Clearer than usual speaks for the match as well.
-  const gains = steps.map(({ deviations }) => {
+  const ratios = steps.map(({ deviations }) => {
     const short = Math.max(0, typical - deviations) / spread;
-    return Math.min(MOST_GAIN, Math.max(0, deviations) - 0.5 * short ** 2 - Math.log(spread));
+    return Math.exp(Math.min(MOST_GAIN, Math.max(0, deviations) - 0.5 * short ** 2 - Math.log(spread)));
   });
   let best = { sum: Number.NEGATIVE_INFINITY, from, to };
   for (const share of SHARES_HEARD) {
     let run = { sum: 0, from: 0 };
-    for (const [i, gain] of gains.entries()) {
+    for (const [i, ratio] of ratios.entries()) {
       if (run.sum <= 0) run = { sum: 0, from: i };
-      run.sum += Math.log(share * Math.exp(gain) + 1 - share);
+      run.sum += Math.log(share * ratio + 1 - share);
       if (run.sum > best.sum) best = { sum: run.sum, from: run.from, to: i };
     }
   }

@@ -182,6 +182,8 @@ const BINS = 4096;
 const votesIn = new Float32Array(BINS);
 const lastVoter = new Int32Array(BINS).fill(-1);
 const lastWeight = new Float32Array(BINS);
+/** The bins that hold votes. */
+const voted = new Int32Array(BINS);
 
 function strongestLines(
   { upload, segment, weight }: BlockHits,
@@ -190,58 +192,61 @@ function strongestLines(
 ): Peak[] {
   const peaks: Peak[] = [];
   const count = upload.length;
-  const bin = new Int32Array(count);
+  const positions = new Int32Array(count);
+  /** What a peak must exceed. */
+  let least = 0;
   for (const slope of slopes) {
+    let bins = 0;
+    /** An upload segment votes once per bin, with its best hit: held notes must not stuff the ballot. */
+    const vote = (bin: number, voter: number, weight: number): void => {
+      if (lastVoter[bin] !== voter) {
+        if (lastVoter[bin] === -1) voted[bins++] = bin;
+        votesIn[bin]! += weight;
+        lastVoter[bin] = voter;
+        lastWeight[bin] = weight;
+      } else if (weight > lastWeight[bin]!) {
+        votesIn[bin]! += weight - lastWeight[bin]!;
+        lastWeight[bin] = weight;
+      }
+    };
     for (let i = 0; i < count; i++) {
       const position = Math.floor(segment[i]! - slope * (upload[i]! - middle));
-      bin[i] = position;
+      positions[i] = position;
       // Bins are two segments wide and overlap, so that no line falls between two.
-      vote(position, upload[i]!, weight[i]!);
-      vote(position - 1, upload[i]!, weight[i]!);
+      vote(position & (BINS - 1), upload[i]!, weight[i]!);
+      vote((position - 1) & (BINS - 1), upload[i]!, weight[i]!);
     }
     for (let i = 0; i < count; i++) {
-      keepPeak(peaks, bin[i]! + 1, slope, votesIn[bin[i]! & (BINS - 1)]!);
-      keepPeak(peaks, bin[i]!, slope, votesIn[(bin[i]! - 1) & (BINS - 1)]!);
+      const position = positions[i]!;
+      const here = votesIn[position & (BINS - 1)]!;
+      if (here > least) least = keepPeak(peaks, position + 1, slope, here);
+      const before = votesIn[(position - 1) & (BINS - 1)]!;
+      if (before > least) least = keepPeak(peaks, position, slope, before);
     }
-    for (let i = 0; i < count; i++) {
-      forget(bin[i]!);
-      forget(bin[i]! - 1);
+    for (let i = 0; i < bins; i++) {
+      votesIn[voted[i]!] = 0;
+      lastVoter[voted[i]!] = -1;
     }
   }
   return peaks;
 }
 
-/** An upload segment votes once per bin, with its best hit: held notes must not stuff the ballot. */
-function vote(position: number, voter: number, weight: number): void {
-  const bin = position & (BINS - 1);
-  if (lastVoter[bin] !== voter) {
-    votesIn[bin]! += weight;
-    lastVoter[bin] = voter;
-    lastWeight[bin] = weight;
-  } else if (weight > lastWeight[bin]!) {
-    votesIn[bin]! += weight - lastWeight[bin]!;
-    lastWeight[bin] = weight;
-  }
-}
-
-function forget(position: number): void {
-  const bin = position & (BINS - 1);
-  votesIn[bin] = 0;
-  lastVoter[bin] = -1;
-}
-
-/** Keeps the best few peaks that are not neighbours of each other. */
-function keepPeak(peaks: Peak[], position: number, slope: number, votes: number): void {
-  for (const peak of peaks) {
-    if (Math.abs(peak.position - position) >= APART) continue;
-    const needed = peak.slope === slope ? peak.votes : peak.votes * SLOPE_PREFERENCE;
-    if (votes > needed) Object.assign(peak, { position, slope, votes });
-    return;
-  }
-  if (peaks.length < LINES_PER_REFERENCE) {
+/**
+ * Keeps the best few peaks that are not neighbours of each other.
+ * @returns the votes that another peak must exceed
+ */
+function keepPeak(peaks: Peak[], position: number, slope: number, votes: number): number {
+  const near = peaks.find((peak) => Math.abs(peak.position - position) < APART);
+  if (near) {
+    const needed = near.slope === slope ? near.votes : near.votes * SLOPE_PREFERENCE;
+    if (votes > needed) Object.assign(near, { position, slope, votes });
+  } else if (peaks.length < LINES_PER_REFERENCE) {
     peaks.push({ position, slope, votes });
-    return;
+  } else {
+    const weakest = weakestOf(peaks);
+    if (votes > weakest.votes * SLOPE_PREFERENCE) Object.assign(weakest, { position, slope, votes });
   }
-  const weakest = peaks.reduce((a, b) => (b.votes < a.votes ? b : a));
-  if (votes > weakest.votes * SLOPE_PREFERENCE) Object.assign(weakest, { position, slope, votes });
+  return peaks.length < LINES_PER_REFERENCE ? 0 : weakestOf(peaks).votes;
 }
+
+const weakestOf = (peaks: readonly Peak[]): Peak => peaks.reduce((a, b) => (b.votes < a.votes ? b : a));
