@@ -2,6 +2,7 @@ import type { MatchedSpan } from '../core/alignment/index.ts';
 import type { Stretch } from '../core/alignment/other-speeds.ts';
 import { type Agreement, agreementOf, REACH_MS, WAVEFORM_RATE } from '../core/alignment/waveform.ts';
 import { type Calibration, confidenceOf } from '../core/confidence.ts';
+import { OPENING_MS } from '../steps/read-stretch.ts';
 import type { ReadStretch, Reopen } from './hear-again.ts';
 
 /** Of a match, so much must agree: the same drum, or a beat that a time stretch left as it was, is not the same recording. */
@@ -60,15 +61,12 @@ export async function compared(
   };
 }
 
-/** Beginning to read takes as long as decoding this, ms. */
-const APART_MS = 60_000;
-
 /** Places in order; those whose sound is better read at once, together. */
 function together(places: readonly number[], reachMs: number): number[][] {
   const groups: number[][] = [];
   for (const place of places.toSorted((a, b) => a - b)) {
     const last = groups.at(-1);
-    if (last && place - last.at(-1)! < reachMs + APART_MS) last.push(place);
+    if (last && place - last.at(-1)! < reachMs + OPENING_MS) last.push(place);
     else groups.push([place]);
   }
   return groups;

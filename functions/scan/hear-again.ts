@@ -19,6 +19,7 @@ import type { SegmentVectors } from '../core/segments.ts';
 import type { QuantisedVectors } from '../ports/catalogue.ts';
 import type { Embedder } from '../ports/embedder.ts';
 import { embedWindow } from '../steps/embed-window.ts';
+import { OPENING_MS } from '../steps/read-stretch.ts';
 import { windowsOf } from '../steps/windows.ts';
 import { compared } from './compare.ts';
 import type { ScanDependencies } from './dependencies.ts';
@@ -46,8 +47,6 @@ const LONGEST_MS = 180_000;
 const MOST_SPEED_CHANGE = 0.1;
 /** Matches of one upload whose place is looked into: half a day of music has thousands. */
 const MOST_AMBIGUOUS = 10;
-/** What lies between two doubts is read with them if it is less: opening the upload takes as long as decoding this. */
-const APART_MS = 60_000;
 
 /** Shorter matches may lie at another place that sounds alike; longer ones hold something that is nowhere else. */
 const SHORT_MS = 15_000;
@@ -199,7 +198,7 @@ function readTogether(
   for (const next of spans.map(one).sort((a, b) => a.fromMs - b.fromMs)) {
     const last = groups.at(-1);
     const toMs = Math.max(last?.toMs ?? 0, next.toMs);
-    if (last && next.fromMs - last.toMs < APART_MS && toMs - last.fromMs <= LONGEST_MS) {
+    if (last && next.fromMs - last.toMs < OPENING_MS && toMs - last.fromMs <= LONGEST_MS) {
       last.toMs = toMs;
       last.near.push(...next.near);
     } else {

@@ -1,5 +1,8 @@
 import type { Decoder } from '../ports/decoder.ts';
 
+/** Opening a file takes as long as decoding this much of it, ms: stretches that lie nearer are better read as one. */
+export const OPENING_MS = 60_000;
+
 /**
  * Decodes a part of a file into memory.
  * @returns mono PCM at `sampleRate`, from `fromMs` to `toMs` or to the end of the file

@@ -1,7 +1,7 @@
 import type { SegmentGrid } from '../segment-grid.ts';
-import { QUANTISED_ONE, type SegmentVectors } from '../segments.ts';
+import { quantise, type SegmentVectors } from '../segments.ts';
 import type { MatchedSpan } from './index.ts';
-import type { StoredReference } from './similarity.ts';
+import { cosine, type StoredReference } from './similarity.ts';
 
 // A model knows music that was sped up or slowed down by little. By more, it has an idea of what it might be, and is
 // not sure. Played back at the speed of the original, the same music is as clear as any; chance is no clearer than before.
@@ -165,18 +165,17 @@ export function likeness(
   reference: StoredReference,
   firstSegment: number,
 ): number {
-  const dimension = segments.length === 0 ? 0 : vectors.length / segments.length;
+  const heard = quantise(vectors);
+  const dimension = segments.length === 0 ? 0 : heard.length / segments.length;
   const beside = [-1, 0, 1].map((shift) => {
     let [sum, count] = [0, 0];
     segments.forEach((segment, row) => {
       const stored = reference.row(firstSegment + segment + shift);
       if (stored < 0) return;
-      for (let d = 0; d < dimension; d++) {
-        sum += vectors[row * dimension + d]! * reference.vectors[stored * dimension + d]!;
-      }
+      sum += cosine(heard, row * dimension, reference.vectors, stored * dimension, dimension);
       count++;
     });
-    return count < LEAST_SEGMENTS ? -1 : sum / QUANTISED_ONE / count;
+    return count < LEAST_SEGMENTS ? -1 : sum / count;
   });
   return Math.max(...beside);
 }
