@@ -17,7 +17,8 @@ import { readStretch } from '../functions/steps/read-stretch.ts';
 import { windowsOf } from '../functions/steps/windows.ts';
 import { localDecoder } from '../local/decoder.ts';
 import { Runtime } from '../local/runtime.ts';
-import { BENCH_CACHE, hashOf } from './accuracy/audio.ts';
+import { BENCH_CACHE, hashOf, run } from './accuracy/audio.ts';
+import { fpcalc } from './accuracy/chromaprint.ts';
 import { CONDITIONS } from './accuracy/conditions.ts';
 import { type CatalogueEntry, RefrainEngine, registered } from './accuracy/engine.ts';
 import { type LatencySummary, latenciesOf } from './accuracy/latency.ts';
@@ -86,13 +87,16 @@ async function everything(): Promise<void> {
   tell(
     `- Registration of 1 h of MP3: **${times(3600, mp3.cpuSeconds)}** (wall ${times(3600, mp3.wallSeconds)}).`,
   );
-  const vorbis = await aside<Cpu>(
-    'register',
-    album.map(({ path }) => path),
-  );
+  const albumPaths = album.map(({ path }) => path);
+  const vorbis = await aside<Cpu>('register', albumPaths);
   const albumSeconds = album.reduce((sum, { seconds }) => sum + seconds, 0);
   tell(
     `- Registration of ${album.length} files of Ogg Vorbis music (${(albumSeconds / 3600).toFixed(1)} h): **${times(albumSeconds, vorbis.cpuSeconds)}** (wall ${times(albumSeconds, vorbis.wallSeconds)}).`,
+  );
+  const decoding = await aside<Cpu>('ffmpeg', albumPaths);
+  const peer = await aside<Cpu>('fpcalc', albumPaths);
+  tell(
+    `  The same files only decoded, by ffmpeg: ${times(albumSeconds, decoding.cpuSeconds)}; fingerprinted by fpcalc (Chromaprint): ${times(albumSeconds, peer.cpuSeconds)}.`,
   );
 
   const [reference] = album;
@@ -149,6 +153,8 @@ async function measure(name: string, args: string[]): Promise<unknown> {
   }
   if (name === 'scan') return measureScan(args[0]!);
   if (name === 'register') return measureRegistration(args);
+  if (name === 'ffmpeg') return cpuOfEach(args, onlyDecoded);
+  if (name === 'fpcalc') return cpuOfEach(args, fpcalc);
   if (name === 'latency') return measureLatency();
   throw new Error(`no measurement ${name}`);
 }
@@ -254,6 +260,16 @@ async function measureRegistration(paths: readonly string[]): Promise<Cpu> {
   } finally {
     await rm(storeDir, { recursive: true, force: true });
   }
+}
+
+function onlyDecoded(path: string): Promise<Buffer> {
+  return run('ffmpeg', ['-v', 'error', '-nostdin', '-threads', '1', '-i', path, '-f', 'null', '-']);
+}
+
+function cpuOfEach(paths: readonly string[], work: (path: string) => Promise<unknown>): Promise<Cpu> {
+  return cpuOf(async () => {
+    for (const path of paths) await work(path);
+  });
 }
 
 async function measureLatency() {

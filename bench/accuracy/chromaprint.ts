@@ -99,7 +99,8 @@ async function fingerprintOf(path: string): Promise<Uint32Array> {
   return new Uint32Array(new Uint8Array(await readFile(file)).buffer);
 }
 
-async function fpcalc(path: string): Promise<Uint32Array> {
+/** The raw fingerprint of a whole file. */
+export async function fpcalc(path: string): Promise<Uint32Array> {
   // With FFmpeg 5, fpcalc 1.5.1 takes the end of every file for an error; the fingerprint is whole all the same.
   const args = ['-raw', '-plain', '-ignore-errors', '-length', '0', path];
   const text = await run('fpcalc', args).catch((error: Error) => {
