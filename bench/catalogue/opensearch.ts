@@ -7,6 +7,8 @@ import {
   type OpenSearchCatalogueSettings,
 } from '../../functions/adapters/aws/opensearch-catalogue.ts';
 import { createOpenSearchClient } from '../../functions/adapters/aws/opensearch-client.ts';
+import { isTransient, translated } from '../../functions/adapters/aws/opensearch-errors.ts';
+import { withRetries } from '../../functions/adapters/aws/retry.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import type { Hit, SegmentVectors } from '../../functions/core/segments.ts';
 import { DEFAULT_SCAN_SETTINGS, type ScanDependencies } from '../../functions/scan/dependencies.ts';
@@ -315,7 +317,11 @@ async function register(encoding: Encoding): Promise<void> {
 /** What the index weighs: all of it, and what a search touches: the vectors that are compared, and the graph. */
 async function contentOf(client: Client, index: string) {
   // What was merged goes when nobody searches in it any more.
-  await client.indices.refresh({ index });
+  // Just after merging, little of the heap may be free.
+  await withRetries(
+    () => client.indices.refresh({ index }).catch((error) => Promise.reject(translated(error))),
+    isTransient,
+  );
   await client.indices.flush({ index, wait_if_ongoing: true });
   const { body } = await client.indices.stats({ index, include_segment_file_sizes: true });
   const { store, segments } = body._all!.primaries as unknown as IndexStats;
