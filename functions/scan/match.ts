@@ -5,6 +5,7 @@ import type { Reference } from '../core/reference.ts';
 import { SegmentGrid } from '../core/segment-grid.ts';
 import { withoutExcluded } from '../core/span.ts';
 import type { QuantisedVectors } from '../ports/catalogue.ts';
+import { forEachConcurrently } from '../steps/pool.ts';
 import type { ScanDependencies } from './dependencies.ts';
 import { type HearingDependencies, hearAgain, type Reopen } from './hear-again.ts';
 import type { Heard } from './listen.ts';
@@ -39,10 +40,7 @@ export async function matchHeard(
   const ids = heard.possible?.map(({ referenceId }) => referenceId) ?? promising(proposals, heard, grid);
   const proposed = await deps.references.getMany([...new Set(ids)]);
   const active = [...proposed.values()].filter((reference) => reference.state === 'active');
-  const stored = new Map<string, QuantisedVectors>();
-  for (const { referenceId } of active) {
-    stored.set(referenceId, await deps.catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
-  }
+  const stored = await vectorsOf(active, deps);
   const least = Math.min(calibration.threshold, calibration.doubt);
   const possible =
     heard.possible?.filter(({ referenceId }) => stored.has(referenceId)) ??
@@ -69,6 +67,21 @@ export async function matchHeard(
         .flatMap((span) => withoutExcluded(span, reference.excluded)),
     }))
     .filter((match) => match.spans.length > 0);
+}
+
+/** References whose vectors are fetched at a time: each is a request, and a minute of upload asks for dozens. */
+const FETCHED_AT_ONCE = 8;
+
+/** The stored vectors of references, in their order: of it, alignment takes what stands for chance. */
+async function vectorsOf(
+  references: readonly Reference[],
+  { catalogue }: Pick<MatchingDependencies, 'catalogue'>,
+): Promise<Map<string, QuantisedVectors>> {
+  const fetched = new Map<string, QuantisedVectors>();
+  await forEachConcurrently(references, FETCHED_AT_ONCE, async ({ referenceId }) => {
+    fetched.set(referenceId, await catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
+  });
+  return new Map(references.map(({ referenceId }) => [referenceId, fetched.get(referenceId)!]));
 }
 
 /** In whole milliseconds, and within the reference. */

@@ -100,7 +100,7 @@ async function verdictOn(key: string) {
 }
 
 const reviewsOf = async (key: string) => {
-  const messages = await store.queue('review').receive({ max: 10, visibilitySeconds: 0 });
+  const messages = await store.queue('review').peek(1000);
   return messages.map(({ body }) => JSON.parse(body)).filter(({ data }) => data.upload.key === key);
 };
 
