@@ -29,8 +29,8 @@ export const Assumptions = z.object({
   segmentsPerHour: z.number().positive().default(7200),
   encodings: z
     .object({
-      byte: encodingFigures({ diskBytes: 220, memoryBytes: 188, searchMs: 0.7 }),
-      float32: encodingFigures({ diskBytes: 605, memoryBytes: 573, searchMs: 0.55 }),
+      byte: encodingFigures({ diskBytes: 343, memoryBytes: 187, searchMs: 0.7 }),
+      float32: encodingFigures({ diskBytes: 1110, memoryBytes: 570, searchMs: 0.55 }),
     })
     .prefault({}),
   /** How much longer a query takes in a graph that is ten times as large. */
