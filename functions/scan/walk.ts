@@ -89,7 +89,7 @@ async function listenAndMatch(
     deps,
     { upload: opener(scan.upload), recording: ({ source }) => opener(source) },
     // What broke off may be whole when it is read once more, and has other matches then.
-    (possible) => (brokeOff ? Promise.resolve() : pauseIfLate(scan.scanId, possible, deps, run)),
+    brokeOff ? undefined : (possible) => pauseIfLate(scan.scanId, possible, deps, run),
   );
   return { listened: { ...summary, ...(brokeOff && { brokeOff }) }, matches };
 }
