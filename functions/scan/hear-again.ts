@@ -1,4 +1,4 @@
-import { likelyPlaces } from '../core/alignment/elsewhere.ts';
+import { aheadOf, isSamePlace, likelyPlaces, withoutDoubles } from '../core/alignment/elsewhere.ts';
 import { align, type MatchedSpan, propose } from '../core/alignment/index.ts';
 import {
   asUploaded,
@@ -111,7 +111,7 @@ export async function hearAgain(
     if (!isGone(error)) throw error;
     deps.log.warn('what was in doubt cannot be heard again', { code: error.code, message: error.message });
   }
-  return [...known];
+  return withoutDoubles([...known], calibration.threshold, grid.hopMs);
 
   /** What is worth another hearing, and where in its recording it may lie. */
   function inDoubt(): Map<MatchedSpan, number[]> {
@@ -166,13 +166,6 @@ export async function hearAgain(
 
 const isShort = ({ uploadStartMs, uploadEndMs }: MatchedSpan): boolean =>
   uploadEndMs - uploadStartMs < SHORT_MS;
-
-/** By how much the recording's time is ahead of the upload's in the middle of a span, ms. */
-const aheadOf = ({ uploadStartMs, uploadEndMs, referenceStartMs, referenceEndMs }: MatchedSpan): number =>
-  (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
-
-const isSamePlace = (a: MatchedSpan, b: MatchedSpan, withinMs: number): boolean =>
-  a.referenceId === b.referenceId && Math.abs(aheadOf(a) - aheadOf(b)) < withinMs && isCovered(a, [b]);
 
 const isGone = (error: unknown): error is RejectedAudioError | ObjectNotFoundError =>
   error instanceof RejectedAudioError || error instanceof ObjectNotFoundError;

@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
-import { likelyPlaces } from '../../functions/core/alignment/elsewhere.ts';
+import { describe, expect, it } from 'vitest';
+import { likelyPlaces, withoutDoubles } from '../../functions/core/alignment/elsewhere.ts';
+import type { MatchedSpan } from '../../functions/core/alignment/index.ts';
 import { StoredReference } from '../../functions/core/alignment/similarity.ts';
 import { SegmentGrid } from '../../functions/core/segment-grid.ts';
 import { quantise } from '../../functions/core/segments.ts';
@@ -56,4 +57,42 @@ it('finds none where nothing was heard', () => {
   const { span } = heardAt(0, bar(5));
 
   expect(likelyPlaces(span, quantised([]), reference, grid)).toEqual([]);
+});
+
+describe('matches that were found twice', () => {
+  const THRESHOLD = 0.8;
+  /** `[fromMs, toMs)` of the upload, `aheadMs` further on in the recording. */
+  const match = (fromMs: number, toMs: number, aheadMs: number, confidence = 0.99, referenceId = 'song') =>
+    ({
+      referenceId,
+      uploadStartMs: fromMs,
+      uploadEndMs: toMs,
+      referenceStartMs: fromMs + aheadMs,
+      referenceEndMs: toMs + aheadMs,
+      confidence,
+    }) as MatchedSpan;
+  const single = (...spans: MatchedSpan[]) => withoutDoubles(spans, THRESHOLD, grid.hopMs);
+
+  it('are the longer one, however sure the other is', () => {
+    const [piece, whole] = [match(127_100, 139_800, 20_033, 0.9999), match(127_400, 157_700, 20_000, 0.95)];
+
+    expect(single(piece, whole)).toEqual([whole]);
+  });
+
+  it('are the shorter one where the longer one is not sure', () => {
+    const [sure, perhaps] = [match(10_000, 18_000, 0), match(9_000, 30_000, 0, 0.5)];
+
+    expect(single(perhaps, sure)).toEqual([perhaps, sure]);
+    expect(single(match(9_000, 20_000, 0, 0.5), sure)).toEqual([sure]);
+  });
+
+  it.each([
+    ['other places of the recording', match(12_000, 20_000, 5_000)],
+    ['other recordings', match(12_000, 20_000, 0, 0.99, 'another song')],
+    ['other stretches of the upload', match(28_000, 40_000, 0)],
+  ])('are not those of %s', (_, other) => {
+    const first = match(10_000, 30_000, 0);
+
+    expect(single(other, first)).toEqual([first, other]);
+  });
 });

@@ -111,7 +111,7 @@ export abstract class OpenSearchIndex implements Catalogue {
   /** The same as precisely as the index holds them. */
   async exactVectorsOf(referenceId: string, from: number, to: number): Promise<SegmentVectors> {
     const segments: number[] = [];
-    const rows: Float32Array[] = [];
+    const rows: string[] = [];
     for (let next = from; next < to && next <= MAX_SEGMENT; ) {
       const { body } = await this.call(() =>
         this.client.search({
@@ -120,7 +120,9 @@ export abstract class OpenSearchIndex implements Catalogue {
           body: {
             size: VECTORS_PER_PAGE,
             track_total_hits: false,
+            // Doc values alone: for an id, OpenSearch would unpack a block of stored fields.
             _source: false,
+            stored_fields: '_none_',
             docvalue_fields: ['segment', 'packed'],
             sort: [{ segment: { order: 'asc' } }, ...this.amongEquals],
             query: {
@@ -138,16 +140,15 @@ export abstract class OpenSearchIndex implements Catalogue {
       for (const { segment, packed } of page) {
         if (segment[0] === segments.at(-1)) continue;
         segments.push(segment[0]);
-        rows.push(this.form.unpacked(packed[0]));
+        rows.push(packed[0]);
       }
       if (page.length < VECTORS_PER_PAGE) break;
       next = segments.at(-1)! + 1;
     }
-    const vectors = new Float32Array(rows.length * this.#settings.dimension);
-    rows.forEach((row, i) => {
-      vectors.set(row, i * this.#settings.dimension);
-    });
-    return { segments: Uint32Array.from(segments), vectors };
+    return {
+      segments: Uint32Array.from(segments),
+      vectors: this.form.unpacked(rows, this.#settings.dimension),
+    };
   }
 
   /** Which document of a segment comes first, where there may be several. */

@@ -49,10 +49,17 @@ export class VectorForm {
     return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
   }
 
-  unpacked(packed: string): Float32Array {
-    const bytes = new Uint8Array(Buffer.from(packed, 'base64'));
-    const values = this.#isByte ? new Int8Array(bytes.buffer) : new Float32Array(bytes.buffer);
-    return this.#isByte ? Float32Array.from(values, (value) => value / BYTE) : Float32Array.from(values);
+  /** Rows that were packed, one after the other. */
+  unpacked(rows: readonly string[], dimension: number): Float32Array {
+    // A loop: Float32Array.from with a function takes ten times as long, and a scan reads tens of thousands of rows.
+    const vectors = new Float32Array(rows.length * dimension);
+    for (const [row, packed] of rows.entries()) {
+      const bytes = new Uint8Array(Buffer.from(packed, 'base64'));
+      const values = this.#isByte ? new Int8Array(bytes.buffer) : new Float32Array(bytes.buffer);
+      const one = this.#isByte ? BYTE : 1;
+      for (let i = 0; i < dimension; i++) vectors[row * dimension + i] = values[i]! / one;
+    }
+    return vectors;
   }
 
   /** How the k-NN plugin turns an inner product into a score, backwards. */

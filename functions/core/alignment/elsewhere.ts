@@ -1,6 +1,8 @@
 import type { SegmentGrid } from '../segment-grid.ts';
 import type { QuantisedVectors } from '../segments.ts';
 import type { Extent } from './extent.ts';
+import type { MatchedSpan } from './index.ts';
+import { isCovered } from './other-speeds.ts';
 import { cosine, type StoredReference } from './similarity.ts';
 
 // Loops and refrains sound alike at several places of a recording, and a few segments do not tell which of them it is.
@@ -54,4 +56,34 @@ export function likelyPlaces(
     if (likely.every(({ ahead }) => Math.abs(ahead - place.ahead) >= APART)) likely.push(place);
   }
   return likely.map(({ ahead }) => ahead * grid.hopMs);
+}
+
+/** By how much the recording's time is ahead of the upload's in the middle of a span, ms. */
+export const aheadOf = ({ uploadStartMs, uploadEndMs, referenceStartMs, referenceEndMs }: Extent): number =>
+  (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
+
+/** Whether half of `span` is in `other`, at the same place of the same recording, give or take `withinMs`. */
+export const isSamePlace = (span: MatchedSpan, other: MatchedSpan, withinMs: number): boolean =>
+  span.referenceId === other.referenceId &&
+  Math.abs(aheadOf(span) - aheadOf(other)) < withinMs &&
+  isCovered(span, [other]);
+
+/**
+ * What is found at another place of its recording than it was traced at may have been found there already. Of such matches the
+ * longest stays; what is not sure does not take the place of what is.
+ */
+export function withoutDoubles(
+  spans: readonly MatchedSpan[],
+  threshold: number,
+  withinMs: number,
+): MatchedSpan[] {
+  const isSure = ({ confidence }: MatchedSpan) => confidence >= threshold;
+  const lengthOf = ({ uploadStartMs, uploadEndMs }: MatchedSpan) => uploadEndMs - uploadStartMs;
+  const single: MatchedSpan[] = [];
+  for (const span of spans.toSorted(
+    (a, b) => Number(isSure(b)) - Number(isSure(a)) || lengthOf(b) - lengthOf(a),
+  )) {
+    if (!single.some((other) => isSamePlace(span, other, withinMs))) single.push(span);
+  }
+  return single.sort((a, b) => a.uploadStartMs - b.uploadStartMs);
 }
