@@ -9,8 +9,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import config as c
 from augment import Bank
-from export import export_onnx, parity
-from model import SEGMENT_SAMPLES, Fingerprint, FrontEnd, LevelFree
+from export import export_onnx, in_torch, parity, replace_front
+from model import FRAME_SPAN, SEGMENT_SAMPLES, Fingerprint, FrontEnd, LevelFree
 from train import contrastive, describe
 
 
@@ -50,7 +50,21 @@ def test_volume_does_not_matter_and_silence_is_harmless(network):
 
 def test_the_exported_file_computes_the_same(network, tmp_path):
     export_onnx(network, tmp_path / "model.onnx")
-    assert parity(network, tmp_path / "model.onnx") < 5e-3  # weights are stored as float16
+    assert parity(in_torch(network), tmp_path / "model.onnx") < 5e-3  # weights are stored as float16
+
+
+def test_a_front_end_can_be_replaced(network, tmp_path):
+    export_onnx(network, tmp_path / "model.onnx")
+    replace_front(tmp_path / "model.onnx")
+    assert parity(in_torch(network), tmp_path / "model.onnx") < 5e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [FRAME_SPAN, FRAME_SPAN + 1, 20_000])
+def test_what_is_filtered_many_at_once_is_what_is_filtered_one_by_one(length):
+    front, pcm = FrontEnd(), torch.randn(2, 1, length)
+    one_by_one = torch.nn.functional.conv1d(pcm, front.fir[:1, :, : front.FIR], stride=front.DECIMATION)
+    assert torch.allclose(front._decimated(pcm), one_by_one, atol=1e-6)
 
 
 @torch.no_grad()
