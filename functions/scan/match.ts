@@ -33,18 +33,8 @@ export async function matchHeard(
   sources?: { upload: Reopen; recording(reference: Reference): Reopen },
   onPossible?: (spans: readonly MatchedSpan[]) => Promise<void>,
 ): Promise<Match[]> {
-  const { model } = deps.embedder;
-  const grid = new SegmentGrid(model);
-  const calibration = calibrationOf(model);
-  const proposals = heard.possible ? [] : propose(heard, grid);
-  const ids = heard.possible?.map(({ referenceId }) => referenceId) ?? promising(proposals, heard, grid);
-  const proposed = await deps.references.getMany([...new Set(ids)]);
-  const active = [...proposed.values()].filter((reference) => reference.state === 'active');
-  const stored = await vectorsOf(active, deps);
-  const least = Math.min(calibration.threshold, calibration.doubt);
-  const possible =
-    heard.possible?.filter(({ referenceId }) => stored.has(referenceId)) ??
-    align(heard, proposals, stored, grid, calibration, { least });
+  const { threshold } = calibrationOf(deps.embedder.model);
+  const { references, stored, possible } = await couldMatch(heard, deps);
   if (!heard.possible) await onPossible?.(possible);
   const settled = sources
     ? await hearAgain(
@@ -52,13 +42,13 @@ export async function matchHeard(
         heard,
         heard.durationMs,
         stored,
-        { ...sources, recording: (referenceId) => sources.recording(proposed.get(referenceId)!) },
+        { ...sources, recording: (referenceId) => sources.recording(references.get(referenceId)!) },
         deps,
       )
     : possible;
-  const spans = settled.filter(({ confidence }) => confidence >= calibration.threshold);
+  const spans = settled.filter(({ confidence }) => confidence >= threshold);
 
-  return active
+  return [...references.values()]
     .map((reference) => ({
       reference,
       spans: spans
@@ -69,19 +59,37 @@ export async function matchHeard(
     .filter((match) => match.spans.length > 0);
 }
 
+/** All that could be a match, sure or not: as an earlier run left it, or as the hits have it. */
+async function couldMatch(heard: Heard, deps: MatchingDependencies) {
+  const { model } = deps.embedder;
+  if (heard.possible) {
+    const found = await activeOnes(
+      heard.possible.map(({ referenceId }) => referenceId),
+      deps,
+    );
+    const possible = heard.possible.filter(({ referenceId }) => found.stored.has(referenceId));
+    return { ...found, possible };
+  }
+  const grid = new SegmentGrid(model);
+  const calibration = calibrationOf(model);
+  const proposals = propose(heard, grid);
+  const found = await activeOnes(promising(proposals, heard, grid), deps);
+  const least = Math.min(calibration.threshold, calibration.doubt);
+  return { ...found, possible: align(heard, proposals, found.stored, grid, calibration, { least }) };
+}
+
 /** References whose vectors are fetched at a time: each is a request, and a minute of upload asks for dozens. */
 const FETCHED_AT_ONCE = 8;
 
-/** The stored vectors of references, in their order: of it, alignment takes what stands for chance. */
-async function vectorsOf(
-  references: readonly Reference[],
-  { catalogue }: Pick<MatchingDependencies, 'catalogue'>,
-): Promise<Map<string, QuantisedVectors>> {
-  const fetched = new Map<string, QuantisedVectors>();
-  await forEachConcurrently(references, FETCHED_AT_ONCE, async ({ referenceId }) => {
-    fetched.set(referenceId, await catalogue.vectorsOf(referenceId, 0, 0xffff_ffff));
+/** Those of the references that are active, with their stored vectors; in order, as alignment samples them for what stands for chance. */
+async function activeOnes(ids: readonly string[], { references, catalogue }: MatchingDependencies) {
+  const known = await references.getMany([...new Set(ids)]);
+  const active = [...known].filter(([, { state }]) => state === 'active');
+  const vectors = new Map<string, QuantisedVectors>();
+  await forEachConcurrently(active, FETCHED_AT_ONCE, async ([id]) => {
+    vectors.set(id, await catalogue.vectorsOf(id, 0, 0xffff_ffff));
   });
-  return new Map(references.map(({ referenceId }) => [referenceId, fetched.get(referenceId)!]));
+  return { references: new Map(active), stored: new Map(active.map(([id]) => [id, vectors.get(id)!])) };
 }
 
 /** In whole milliseconds, and within the reference. */
