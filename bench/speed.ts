@@ -366,6 +366,7 @@ async function longFile(hours: number, tracks: readonly Track[]): Promise<string
   const encoder = spawn('ffmpeg', [...quiet, ...pcm, '-i', 'pipe:0', ...mp3], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
+  encoder.stdin.setMaxListeners(0); // every track listens to it
   const encoded = new Promise((done, failed) => encoder.on('error', failed).on('close', done));
   let left = hours * 3600;
   for (const { path: from, seconds } of tracks) {
