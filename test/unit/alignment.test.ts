@@ -262,6 +262,15 @@ describe('no match', () => {
     expect(match(new Float32Array(0))).toEqual([]);
   });
 
+  it('is the answer to a pure tone, though a piece begins with the same one', () => {
+    const tone = Array.from({ length: 100 }, () => compose(0.05, randomness(1)));
+    const pieces = new ExactCatalogue();
+    for (const [id, segments] of catalogue.references) pieces.add(id, segments);
+    pieces.add('organ', embed(join(...tone, compose(60, random))));
+
+    expect(match(join(...tone.slice(10, 90)), pieces)).toEqual([]);
+  });
+
   it('is the answer while no reference is registered', () => {
     const spans = match(music[0]!, new ExactCatalogue());
 

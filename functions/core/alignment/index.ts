@@ -69,6 +69,8 @@ export function promising(
 
 /** A match of two segments is a coincidence, however alike they are: the hop from the first to the last, and one more. */
 const SHORTEST_SECONDS = 1.5;
+/** ... and so is a match of two sounds: a held tone is in a hundred recordings, and as long in each as one likes. */
+const FEWEST_SOUNDS = 3;
 
 /**
  * From hits to matches.
@@ -112,6 +114,7 @@ export function align(
       );
       const confidence = confidenceOf(features, calibration);
       if (confidence < least || features.seconds < SHORTEST_SECONDS) return [];
+      if (similarity.sounds(rowsOf(traces)) < FEWEST_SOUNDS) return [];
       return traces.map((trace) => ({
         referenceId: trace.reference.id,
         ...extentOf(trace, grid),
@@ -121,6 +124,9 @@ export function align(
     })
     .sort((a, b) => a.uploadStartMs - b.uploadStartMs);
 }
+
+const rowsOf = (traces: readonly Trace[]): number[] =>
+  traces.flatMap(({ steps, from, to }) => steps.slice(from, to + 1).map(({ row }) => row));
 
 /** Traces every proposed line once, strongest first; a line that an earlier trace already followed is left out. */
 function traceAll(

@@ -35,6 +35,8 @@ const CHANCE_SAMPLE = 192;
 const LOW_SHARE = 0.1;
 const LOW_DEVIATIONS = 1.28;
 const LEAST_DEVIATION = 0.06;
+/** Neighbouring segments of a held tone have a cosine of 1.000; those of music, which share their audio, 0.3 to 0.6. */
+const SAME_SOUND = 0.95;
 /** What the last of 20 hits reaches among 100,000 segments, in deviations; with some room above. */
 const LEAST_DEVIATIONS = 3.4;
 const MOST_DEVIATIONS = 4.5;
@@ -95,6 +97,20 @@ export class Similarity {
     if (!chance) return background;
     const { mean, deviation } = chance;
     return clamp(background, mean + LEAST_DEVIATIONS * deviation, mean + MOST_DEVIATIONS * deviation);
+  }
+
+  /** How many sounds upload rows are, one after the other: a held tone is one, however long it is. */
+  sounds(rows: readonly number[]): number {
+    const { vectors, dimension } = this;
+    let [sounds, last] = [0, -1];
+    for (const row of rows) {
+      const isNew =
+        last < 0 || cosine(vectors, last * dimension, vectors, row * dimension, dimension) < SAME_SOUND;
+      if (!isNew) continue;
+      sounds++;
+      last = row;
+    }
+    return sounds;
   }
 
   /** Log-likelihood ratio, in nats, of "the same audio" to "chance". */
