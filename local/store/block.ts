@@ -30,14 +30,16 @@ export function encodeBlock({ segments, vectors }: Block): StoredBlock {
 
 /** @throws StoreError DAMAGED_RECORD */
 export function decodeBlock(stored: StoredBlock, dimension: number, what: string): Block {
+  const segments = decodeRuns(stored.runs);
+  const length = segments.length * dimension;
   let bytes: Uint8Array;
   try {
-    bytes = zstdDecompressSync(stored.vectors);
+    // In one piece, with room to spare: when a piece is full, another one is begun, and all of them are copied.
+    bytes = zstdDecompressSync(stored.vectors, { chunkSize: length + 64 });
   } catch (error) {
     throw damaged(what, error);
   }
-  const segments = decodeRuns(stored.runs);
-  if (bytes.length !== segments.length * dimension || crc32(bytes, crc32(stored.runs)) !== stored.crc) {
+  if (bytes.length !== length || crc32(bytes, crc32(stored.runs)) !== stored.crc) {
     throw damaged(what);
   }
   return { segments, vectors: new Int8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length) };

@@ -2,6 +2,7 @@ import type { SegmentGrid } from '../segment-grid.ts';
 import { quantise, type SegmentVectors } from '../segments.ts';
 import type { MatchedSpan } from './index.ts';
 import { cosine, type StoredReference } from './similarity.ts';
+import { WAVEFORM_RATE, Waveform } from './waveform.ts';
 
 // A model knows music that was sped up or slowed down by little. By more, it has an idea of what it might be, and is
 // not sure. Played back at the speed of the original, the same music is as clear as any; chance is no clearer than before.
@@ -44,11 +45,11 @@ export function isCovered(span: MatchedSpan, others: readonly MatchedSpan[]): bo
 
 /** A stretch of the upload in memory, at a rate above the model's, to be played at any speed. */
 export class Stretch {
-  static readonly OVERSAMPLING = 3;
+  static readonly OVERSAMPLING = 2;
   readonly fromMs: number;
   readonly pcm: Float32Array;
   readonly grid: SegmentGrid;
-  readonly #decimated = new Map<number, Float32Array>();
+  #waveform: Waveform | undefined;
 
   /** @param pcm mono, at `OVERSAMPLING` times the model's rate, beginning `fromMs` into the upload */
   constructor(fromMs: number, pcm: Float32Array, grid: SegmentGrid) {
@@ -61,12 +62,11 @@ export class Stretch {
     return this.fromMs + (this.pcm.length / this.grid.sampleRate / Stretch.OVERSAMPLING) * 1000;
   }
 
-  /** All of it at a lower rate, which divides this one; made once, as several doubts may share a stretch. */
-  decimated(rate: number): Float32Array {
-    const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / rate;
-    const made = this.#decimated.get(rate) ?? resampled(this.pcm, factor, 0, factor);
-    this.#decimated.set(rate, made);
-    return made;
+  /** All of it, to be compared with recordings at their own speed; made once, as several doubts may share a stretch. */
+  get waveform(): Waveform {
+    const factor = (this.grid.sampleRate * Stretch.OVERSAMPLING) / WAVEFORM_RATE;
+    this.#waveform ??= new Waveform(resampled(this.pcm, factor, 0, factor));
+    return this.#waveform;
   }
 
   /**

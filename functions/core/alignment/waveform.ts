@@ -64,49 +64,65 @@ const BLOCK_WINDOW = hann(BLOCK);
 /** What lies near where the block is expected counts most; without a window, the edges of the surroundings would agree. */
 const WINDOW = hann(SIZE);
 
-/**
- * Compares a sound with where it is expected in another one: ten seconds in the middle for the lag at which they agree,
- * and from there on block by block to both ends, for as long as they go on together.
- *
- * @param sound mono PCM at `WAVEFORM_RATE`
- * @param other the same, from `REACH_MS` before the expected place to `REACH_MS` behind its end
- * @param middleMs where in `sound` the middle is
- * @returns `undefined` where they agree by chance only, and for less than a second
- */
-export function agreementOf(
-  sound: Float32Array,
-  other: Float32Array,
-  middleMs: number,
-): Agreement | undefined {
-  const count = Math.floor((sound.length - BLOCK) / STEP) + 1;
-  if (count < 1) return undefined;
-  const phases = (block: number) =>
-    phasesOf(
-      sound.subarray(block * STEP, block * STEP + BLOCK),
-      other.subarray(block * STEP, block * STEP + SIZE),
-    );
-  const middle = Math.round(middleMs / REACH_MS) - 1;
-  const from = Math.max(0, Math.min(count, middle + EXCERPT_BLOCKS / 2) - EXCERPT_BLOCKS);
-  const to = Math.min(count, from + EXCERPT_BLOCKS);
-  const excerpt = Array.from({ length: to - from }, (_, i) => phases(from + i));
-  const peak = peakWithDrift(excerpt);
-  if (peak.coherence < LEAST_COHERENCE) return undefined;
+/** A sound that is compared with others. Its own spectra are made once, in however many places it is looked for. */
+export class Waveform {
+  readonly #pcm: Float32Array;
+  readonly #blocks: number;
+  readonly #phases: Float32Array[] = [];
 
-  // From the block that agrees most to both sides.
-  const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
-  const seed = agrees.indexOf(Math.max(...agrees));
-  const lag = peak.lag + peak.drift * seed * STEP;
-  const agreeing = (block: number, lag: number) =>
-    block < 0 || block >= count ? undefined : nearest(excerpt[block - from] ?? phases(block), lag, peak.sign);
-  const first = lastAgreeing(from + seed, -1, lag, agreeing);
-  const last = lastAgreeing(from + seed, 1, lag, agreeing);
-  return {
-    coherence: peak.coherence,
-    lagMs: ((peak.lag - REACH) * 1000) / WAVEFORM_RATE,
-    // A block speaks of its middle; at the end of the sound, of all of itself.
-    fromMs: first === 0 ? 0 : (first + 0.5) * REACH_MS,
-    toMs: last === count - 1 ? (sound.length * 1000) / WAVEFORM_RATE : (last + 1.5) * REACH_MS,
-  };
+  /** @param pcm mono, at `WAVEFORM_RATE` */
+  constructor(pcm: Float32Array) {
+    this.#pcm = pcm;
+    this.#blocks = Math.max(0, Math.floor((pcm.length - BLOCK) / STEP) + 1);
+  }
+
+  get durationMs(): number {
+    return (this.#pcm.length * 1000) / WAVEFORM_RATE;
+  }
+
+  /**
+   * Compares it with where it is expected in another sound: ten seconds in the middle for the lag at which they agree, and
+   * from there on block by block to both ends, for as long as they go on together.
+   *
+   * @param other mono PCM at `WAVEFORM_RATE`, from `REACH_MS` before the expected place to `REACH_MS` behind its end
+   * @param middleMs where in this sound the middle is
+   * @returns `undefined` where they agree by chance only, and for less than a second
+   */
+  agreementWith(other: Float32Array, middleMs: number): Agreement | undefined {
+    const count = this.#blocks;
+    if (count < 1) return undefined;
+    const middle = Math.round(middleMs / REACH_MS) - 1;
+    const from = Math.max(0, Math.min(count, middle + EXCERPT_BLOCKS / 2) - EXCERPT_BLOCKS);
+    const to = Math.min(count, from + EXCERPT_BLOCKS);
+    const excerpt = Array.from({ length: to - from }, (_, i) => this.#crossPhases(from + i, other));
+    const peak = peakWithDrift(excerpt);
+    if (peak.coherence < LEAST_COHERENCE) return undefined;
+
+    // From the block that agrees most to both sides.
+    const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
+    const seed = agrees.indexOf(Math.max(...agrees));
+    const lag = peak.lag + peak.drift * seed * STEP;
+    const agreeing = (block: number, lag: number) =>
+      block < 0 || block >= count
+        ? undefined
+        : nearest(excerpt[block - from] ?? this.#crossPhases(block, other), lag, peak.sign);
+    const first = lastAgreeing(from + seed, -1, lag, agreeing);
+    const last = lastAgreeing(from + seed, 1, lag, agreeing);
+    return {
+      coherence: peak.coherence,
+      lagMs: ((peak.lag - REACH) * 1000) / WAVEFORM_RATE,
+      // A block speaks of its middle; at the end of the sound, of all of itself.
+      fromMs: first === 0 ? 0 : (first + 0.5) * REACH_MS,
+      toMs: last === count - 1 ? this.durationMs : (last + 1.5) * REACH_MS,
+    };
+  }
+
+  /** The phases of a block against those of its surroundings in another sound. */
+  #crossPhases(block: number, other: Float32Array): Float64Array {
+    const start = block * STEP;
+    this.#phases[block] ??= phasesOf(this.#pcm.subarray(start, start + BLOCK), BLOCK_WINDOW);
+    return against(this.#phases[block]!, phasesOf(other.subarray(start, start + SIZE), WINDOW));
+  }
 }
 
 type Peak = { coherence: number; sign: number; lag: number };
@@ -150,47 +166,52 @@ function nearest(phases: Float64Array, lag: number, sign: number): Nearest {
   return best;
 }
 
-/** The cross spectrum of a block and its surroundings, each bin of length 1; zeros where one of the two is silent. */
-function phasesOf(block: Float32Array, surroundings: Float32Array): Float64Array {
-  const phases = new Float64Array(2 * BINS);
-  if (levelOf(block) < SILENCE || levelOf(surroundings) < SILENCE) return phases;
-  const a = spectrumOf(block, BLOCK_WINDOW);
-  const b = spectrumOf(surroundings, WINDOW);
-  const [isHeardInA, isHeardInB] = [audibleIn(a), audibleIn(b)];
+const padded = new Float64Array(SIZE);
+const spectrum = new Float64Array(2 * SIZE);
+
+/** The spectrum of a sound, each bin of length 1; zeros where nothing is heard. Real and imaginary parts in turn, from `FIRST_BIN` on. */
+function phasesOf(pcm: Float32Array, window: Float64Array): Float32Array {
+  const phases = new Float32Array(2 * BINS);
+  if (levelOf(pcm) < SILENCE) return phases;
+  for (let i = 0; i < pcm.length; i++) padded[i] = pcm[i]! * window[i]!;
+  padded.fill(0, pcm.length);
+  fft.realTransform(spectrum, padded);
+  const least = leastAudible(spectrum);
   for (let i = 0; i < phases.length; i += 2) {
-    const k = 2 * FIRST_BIN + i;
-    if (!isHeardInA(k) || !isHeardInB(k)) continue;
-    const real = a[k]! * b[k]! + a[k + 1]! * b[k + 1]!;
-    const imaginary = a[k]! * b[k + 1]! - a[k + 1]! * b[k]!;
-    const length = Math.hypot(real, imaginary) || 1;
-    phases[i] = real / length;
-    phases[i + 1] = imaginary / length;
+    const real = spectrum[2 * FIRST_BIN + i]!;
+    const imaginary = spectrum[2 * FIRST_BIN + i + 1]!;
+    const power = real * real + imaginary * imaginary;
+    if (power === 0 || power < least[groupOf(FIRST_BIN + i / 2)]!) continue;
+    const scale = 1 / Math.sqrt(power);
+    phases[i] = real * scale;
+    phases[i + 1] = imaginary * scale;
   }
   return phases;
 }
 
-/** Which bins of a spectrum (by the place of their real part) are more than what the edges of the block leave. */
-function audibleIn(spectrum: Float64Array): (k: number) => boolean {
-  const power = (k: number) => spectrum[k]! ** 2 + spectrum[k + 1]! ** 2;
-  const groupOf = (k: number) => Math.floor(k / (2 * NEIGHBOURS));
-  const strongest = new Float64Array(groupOf(2 * (FIRST_BIN + BINS - 1)) + 3);
-  for (let k = 2 * FIRST_BIN; k < 2 * (FIRST_BIN + BINS); k += 2) {
-    const group = groupOf(k) + 1;
-    strongest[group] = Math.max(strongest[group]!, power(k));
+const groupOf = (bin: number): number => Math.floor(bin / NEIGHBOURS);
+
+/** For each group of neighbouring bins the power that is more than what the edges of the block leave. */
+function leastAudible(spectrum: Float64Array): Float64Array {
+  const strongest = new Float64Array(groupOf(FIRST_BIN + BINS - 1) + 1);
+  for (let bin = FIRST_BIN; bin < FIRST_BIN + BINS; bin++) {
+    const power = spectrum[2 * bin]! ** 2 + spectrum[2 * bin + 1]! ** 2;
+    if (power > strongest[groupOf(bin)]!) strongest[groupOf(bin)] = power;
   }
-  const least = strongest.map((power, group) => {
+  return strongest.map((power, group) => {
     const beside = Math.max(strongest[group - 1] ?? 0, strongest[group + 1] ?? 0);
     return LEAST_OF_NEIGHBOURS ** 2 * Math.max(power, beside);
   });
-  return (k) => power(k) >= least[groupOf(k) + 1]!;
 }
 
-function spectrumOf(pcm: Float32Array, window: Float64Array): Float64Array {
-  const padded = new Float64Array(SIZE);
-  for (let i = 0; i < pcm.length; i++) padded[i] = pcm[i]! * window[i]!;
-  const spectrum = new Float64Array(2 * SIZE);
-  fft.realTransform(spectrum, padded);
-  return spectrum;
+/** By how much the phases of `b` are ahead of those of `a`. */
+function against(a: Float32Array, b: Float32Array): Float64Array {
+  const cross = new Float64Array(a.length);
+  for (let i = 0; i < cross.length; i += 2) {
+    cross[i] = a[i]! * b[i]! + a[i + 1]! * b[i + 1]!;
+    cross[i + 1] = a[i]! * b[i + 1]! - a[i + 1]! * b[i]!;
+  }
+  return cross;
 }
 
 /** The sum of all blocks, each turned back by what the clocks have drifted apart until it begins. */
@@ -211,13 +232,16 @@ function stacked(blocks: readonly Float64Array[], drift: number): Float64Array {
   return sum;
 }
 
+const folded = new Float64Array(2 * SIZE);
+const unfolded = new Float64Array(2 * SIZE);
+
 /** Back to time: how much the sounds agree at every lag from `-REACH` to `REACH`. */
 function correlation(phases: Float64Array): Float64Array {
-  const spectrum = new Float64Array(2 * SIZE);
-  spectrum.set(phases, 2 * FIRST_BIN);
-  const time = new Float64Array(2 * SIZE);
-  fft.inverseTransform(time, spectrum);
-  return Float64Array.from({ length: 2 * REACH }, (_, i) => time[2 * i]!);
+  folded.set(phases, 2 * FIRST_BIN);
+  fft.inverseTransform(unfolded, folded);
+  const lags = new Float64Array(2 * REACH);
+  for (let i = 0; i < lags.length; i++) lags[i] = unfolded[2 * i]!;
+  return lags;
 }
 
 /** The highest peak against what is usual at other lags. Upside down (`sign` -1) it is the same recording as well. */
@@ -236,13 +260,20 @@ function peakOf(correlations: Float64Array): Peak {
 /** The correlation of one block at one lag, in standard deviations of what chance gives. */
 function at(phases: Float64Array, lag: number): number {
   const turn = (2 * Math.PI * lag) / SIZE;
+  const [stepReal, stepImaginary] = [Math.cos(turn), Math.sin(turn)];
+  let [real, imaginary] = [Math.cos(turn * FIRST_BIN), Math.sin(turn * FIRST_BIN)];
   let sum = 0;
-  for (let i = 0; i < BINS; i++) {
-    const angle = turn * (FIRST_BIN + i);
-    sum += phases[2 * i]! * Math.cos(angle) - phases[2 * i + 1]! * Math.sin(angle);
+  for (let i = 0; i < phases.length; i += 2) {
+    sum += phases[i]! * real - phases[i + 1]! * imaginary;
+    const next = real * stepReal - imaginary * stepImaginary;
+    imaginary = real * stepImaginary + imaginary * stepReal;
+    real = next;
   }
   return sum / Math.sqrt(BINS / 2);
 }
 
-const levelOf = (pcm: Float32Array): number =>
-  Math.sqrt(pcm.reduce((sum, x) => sum + x * x, 0) / Math.max(1, pcm.length));
+function levelOf(pcm: Float32Array): number {
+  let power = 0;
+  for (const x of pcm) power += x * x;
+  return Math.sqrt(power / Math.max(1, pcm.length));
+}
