@@ -1,12 +1,14 @@
 import type { MatchedSpan } from '../core/alignment/index.ts';
 import type { Stretch } from '../core/alignment/other-speeds.ts';
-import { type Agreement, agreementOf, REACH_MS, WAVEFORM_RATE } from '../core/alignment/waveform.ts';
+import { type Agreement, REACH_MS, WAVEFORM_RATE } from '../core/alignment/waveform.ts';
 import { type Calibration, confidenceOf } from '../core/confidence.ts';
 import { OPENING_MS } from '../steps/read-stretch.ts';
 import type { ReadStretch, Reopen } from './hear-again.ts';
 
 /** Of a match, so much must agree: the same drum, or a beat that a time stretch left as it was, is not the same recording. */
 const LEAST_SHARE = 0.5;
+/** ... and longer than a click: one that both have is in two blocks that overlap, and its phases are those of any other. */
+const LEAST_MS = 1500;
 
 /**
  * Compares what may be a match with the recording itself, at the recording's own speed: what vectors only suspect below
@@ -25,18 +27,18 @@ export async function compared(
   calibration: Calibration,
 ): Promise<MatchedSpan | undefined> {
   if (places.length === 0) return undefined;
-  const sound = stretch.decimated(WAVEFORM_RATE);
+  const { waveform } = stretch;
   const middleMs = (span.uploadStartMs + span.uploadEndMs) / 2 - stretch.fromMs;
-  const leastMs = LEAST_SHARE * (span.uploadEndMs - span.uploadStartMs);
+  const leastMs = Math.max(LEAST_MS, LEAST_SHARE * (span.uploadEndMs - span.uploadStartMs));
   let best: (Agreement & { aheadMs: number }) | undefined;
-  const reachMs = (sound.length * 1000) / WAVEFORM_RATE + 2 * REACH_MS;
+  const reachMs = waveform.durationMs + 2 * REACH_MS;
   await recording(async (read) => {
     for (const near of together(places, reachMs)) {
       const startMs = stretch.fromMs + near[0]! - REACH_MS;
       const heard = await soundFrom(startMs, samples(near.at(-1)! - near[0]! + reachMs), read);
       for (const aheadMs of near) {
         const at = samples(aheadMs - near[0]!);
-        const agreement = agreementOf(sound, heard.subarray(at, at + samples(reachMs)), middleMs);
+        const agreement = waveform.agreementWith(heard.subarray(at, at + samples(reachMs)), middleMs);
         if (!agreement || agreement.toMs - agreement.fromMs < leastMs) continue;
         if (agreement.coherence <= (best?.coherence ?? 0)) continue;
         best = { ...agreement, aheadMs: aheadMs + agreement.lagMs };

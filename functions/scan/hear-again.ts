@@ -1,4 +1,4 @@
-import { aheadOf, isSamePlace, likelyPlaces, withoutDoubles } from '../core/alignment/elsewhere.ts';
+import { aheadOf, likelyPlaces, withoutDoubles } from '../core/alignment/elsewhere.ts';
 import { align, type MatchedSpan, propose } from '../core/alignment/index.ts';
 import {
   asUploaded,
@@ -73,7 +73,9 @@ export async function hearAgain(
   const grid = new SegmentGrid(model);
   const isSure = ({ confidence }: MatchedSpan) => confidence >= calibration.threshold;
 
-  const known = new Set(spans);
+  const single = (spans: readonly MatchedSpan[]) => withoutDoubles(spans, calibration.threshold, grid.hopMs);
+
+  let known = new Set(spans);
   const isExplained = (span: MatchedSpan) => isCovered(span, [...known].filter(isSure));
   const isSettled = (span: MatchedSpan) => !isSure(span) && isExplained(span);
   const isUnclear = uploadMs < SHORT_MS && stored.size > 0 && !spans.some(isSure);
@@ -86,7 +88,7 @@ export async function hearAgain(
       const all = isUnclear ? await opened(0, uploadMs) : undefined;
       if (all) {
         const later = { fromMs: grid.hopMs / 2, toMs: uploadMs };
-        for (const span of await matchesAt(1, all, later, stored, deps)) addUnlessKnown(span);
+        known = new Set(single([...known, ...(await matchesAt(1, all, later, stored, deps))]));
       }
       const places = before ?? inDoubt();
       for (const { fromMs, toMs, near } of readTogether([...places.keys()], uploadMs)) {
@@ -111,7 +113,7 @@ export async function hearAgain(
     if (!isGone(error)) throw error;
     deps.log.warn('what was in doubt cannot be heard again', { code: error.code, message: error.message });
   }
-  return withoutDoubles([...known], calibration.threshold, grid.hopMs);
+  return single([...known]);
 
   /** What is worth another hearing, and where in its recording it may lie. */
   function inDoubt(): Map<MatchedSpan, number[]> {
@@ -120,14 +122,6 @@ export async function hearAgain(
     const short = spans.filter((span) => isSure(span) && isShort(span)).slice(0, MOST_AMBIGUOUS);
     const placed = (span: MatchedSpan) => [span, placesOf(span, span === doubts[0])] as const;
     return new Map([...doubts.map(placed), ...short.map(placed).filter(([, places]) => places.length > 1)]);
-  }
-
-  /** Both hearings find what is there: the clearer one counts. */
-  function addUnlessKnown(span: MatchedSpan): void {
-    const same = [...known].find((other) => isSamePlace(other, span, grid.hopMs));
-    if (same && same.confidence >= span.confidence) return;
-    if (same) known.delete(same);
-    known.add(span);
   }
 
   /**

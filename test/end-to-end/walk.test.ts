@@ -346,23 +346,29 @@ describe('a short match of a loop', () => {
 });
 
 describe('one beat of the recording in other music', () => {
-  it('does not move a match to where the beat is', async () => {
+  it.each([
+    ['a match', 1, 0, 6000],
+    ['a match that is hardly longer than the beat', 0.4, 2800, 4400],
+  ])('does not move %s to where the beat is', async (_, seconds, fromMs, toMs) => {
     const recording = joined(music(8, RATE, 31), music(8, RATE, 32));
     const upload = music(6, RATE, 33);
-    // One second of it is the recording's.
-    upload.set(recording.subarray(11 * RATE, 12 * RATE), 3 * RATE);
+    // So much of it is the recording's.
+    upload.set(recording.subarray(11 * RATE, (11 + seconds) * RATE), 3 * RATE);
     const span: MatchedSpan = {
       referenceId: 'beat',
-      uploadStartMs: 0,
-      uploadEndMs: 6000,
-      referenceStartMs: 8000,
-      referenceEndMs: 14_000,
+      uploadStartMs: fromMs,
+      uploadEndMs: toMs,
+      referenceStartMs: fromMs + 8000,
+      referenceEndMs: toMs + 8000,
       speed: 1,
       confidence: 0.02,
       features: CLEAR,
     };
     const recorded = opened('beat.flac', recording);
-    const heard = await opened('with-a-beat.flac', upload)((read) => read(0, 6000, 3 * RATE));
+    const heard = await opened(
+      'with-a-beat.flac',
+      upload,
+    )((read) => read(0, 6000, Stretch.OVERSAMPLING * RATE));
     const stretch = new Stretch(0, heard, new SegmentGrid(model.model));
 
     expect(await compared(span, [8000], stretch, recorded, calibrationOf(model.model))).toBeUndefined();

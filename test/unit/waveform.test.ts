@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import {
-  agreementOf,
   LEAST_COHERENCE,
   WAVEFORM_RATE as RATE,
   REACH_MS,
+  Waveform,
 } from '../../functions/core/alignment/waveform.ts';
 import { Calibration, confidenceOf, type Features } from '../../functions/core/confidence.ts';
 import { hiss, music, seededRandom } from '../support/audio.ts';
@@ -15,6 +15,8 @@ const seconds = (pcm: Float32Array, from: number, to: number) => pcm.subarray(fr
 const beside = (from: number, to: number, pcm = song) => pcm.subarray(from * RATE - REACH, to * RATE + REACH);
 const mixed = (pcm: Float32Array, other: Float32Array, gain: number) =>
   pcm.map((x, i) => x + gain * other[i]!);
+const agreementOf = (sound: Float32Array, other: Float32Array, middleMs: number) =>
+  new Waveform(sound).agreementWith(other, middleMs);
 const level = (pcm: Float32Array) => Math.sqrt(pcm.reduce((sum, x) => sum + x * x, 0) / pcm.length);
 const noise = (length: number) => {
   const random = seededRandom(5);

@@ -63,14 +63,16 @@ export const aheadOf = ({ uploadStartMs, uploadEndMs, referenceStartMs, referenc
   (referenceStartMs + referenceEndMs - uploadStartMs - uploadEndMs) / 2;
 
 /** Whether half of `span` is in `other`, at the same place of the same recording, give or take `withinMs`. */
-export const isSamePlace = (span: MatchedSpan, other: MatchedSpan, withinMs: number): boolean =>
+const isSamePlace = (span: MatchedSpan, other: MatchedSpan, withinMs: number): boolean =>
   span.referenceId === other.referenceId &&
   Math.abs(aheadOf(span) - aheadOf(other)) < withinMs &&
   isCovered(span, [other]);
 
 /**
- * What is found at another place of its recording than it was traced at may have been found there already. Of such matches the
- * longest stays; what is not sure does not take the place of what is.
+ * What is heard twice, or found at another place of its recording than it was traced at, may have been found there already.
+ * Of such matches one stays: what is sure before what is not; of sure ones the longest, of others the most confident.
+ *
+ * @returns in the order of the upload
  */
 export function withoutDoubles(
   spans: readonly MatchedSpan[],
@@ -80,10 +82,18 @@ export function withoutDoubles(
   const isSure = ({ confidence }: MatchedSpan) => confidence >= threshold;
   const lengthOf = ({ uploadStartMs, uploadEndMs }: MatchedSpan) => uploadEndMs - uploadStartMs;
   const single: MatchedSpan[] = [];
-  for (const span of spans.toSorted(
-    (a, b) => Number(isSure(b)) - Number(isSure(a)) || lengthOf(b) - lengthOf(a),
-  )) {
-    if (!single.some((other) => isSamePlace(span, other, withinMs))) single.push(span);
+  // Half a day of music has thousands of matches: each is compared with what lies near it in its recording.
+  const near = new Map<string, MatchedSpan[]>();
+  const placeOf = (span: MatchedSpan, beside: number) =>
+    `${Math.floor(aheadOf(span) / withinMs) + beside} ${span.referenceId}`;
+  for (const span of [
+    ...spans.filter(isSure).sort((a, b) => lengthOf(b) - lengthOf(a)),
+    ...spans.filter((span) => !isSure(span)).sort((a, b) => b.confidence - a.confidence),
+  ]) {
+    const others = [-1, 0, 1].flatMap((beside) => near.get(placeOf(span, beside)) ?? []);
+    if (others.some((other) => isSamePlace(span, other, withinMs))) continue;
+    single.push(span);
+    near.set(placeOf(span, 0), [...(near.get(placeOf(span, 0)) ?? []), span]);
   }
   return single.sort((a, b) => a.uploadStartMs - b.uploadStartMs);
 }
