@@ -15,6 +15,7 @@ import { encodeWindow, joinWindows } from '../functions/scan/window-record.ts';
 import { embedWindow } from '../functions/steps/embed-window.ts';
 import { readStretch } from '../functions/steps/read-stretch.ts';
 import { windowsOf } from '../functions/steps/windows.ts';
+import { fitHeapToSound } from '../local/cli/heap.ts';
 import { localDecoder } from '../local/decoder.ts';
 import { Runtime } from '../local/runtime.ts';
 import { BENCH_CACHE, hashOf, run } from './accuracy/audio.ts';
@@ -144,6 +145,7 @@ function aside<T>(name: string, args: readonly string[]): Promise<T> {
 }
 
 async function measure(name: string, args: string[]): Promise<unknown> {
+  fitHeapToSound(); // as the command line does
   if (name === 'catalogue') {
     const { facts, storeDir } = await registered(
       await bigCatalogue(),

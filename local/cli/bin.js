@@ -5,17 +5,15 @@ import { existsSync } from 'node:fs';
 import module, { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
 
 const NEEDED = 24;
 const isNewEnough = Number(process.versions.node.split('.')[0]) >= NEEDED;
 
 if (isNewEnough) {
-  // Young objects may take 134 MB by default, and what they hold outside of the heap (sound, vectors) comes on top. A scan
-  // of hours takes half the memory without, and no more time.
-  setFlagsFromString('--semi-space-growth-factor=1');
   // A third of the time to start: the TypeScript is stripped and compiled once, not at every call.
   module.enableCompileCache();
+  const { fitHeapToSound } = await import('./heap.ts');
+  fitHeapToSound();
   const { main } = await import('./main.ts');
   process.exitCode = await main(process.argv.slice(2));
 } else {
