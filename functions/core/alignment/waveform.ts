@@ -43,8 +43,6 @@ export const LEAST_COHERENCE = 10;
 const EXCERPT_BLOCKS = 18;
 /** Samples by which the lag may move from one block to the next. */
 const MOST_MOVED = 2;
-/** Samples by which the lag of a block may differ from that of all blocks. */
-const SAME_LAG = 16;
 /** A block that agrees by less, in standard deviations, speaks against going on; by so much altogether, it is the end. */
 const EXPECTED = 3;
 const DROP = 12;
@@ -98,7 +96,7 @@ export class Waveform {
     const to = Math.min(count, from + EXCERPT_BLOCKS);
     const excerpt = Array.from({ length: to - from }, (_, i) => this.#crossPhases(from + i, other));
     const peak = peakWithDrift(excerpt);
-    if (peak.coherence < LEAST_COHERENCE || !agreesAtOneLag(excerpt, peak)) return undefined;
+    if (peak.coherence < LEAST_COHERENCE) return undefined;
 
     // From the block that agrees most to both sides.
     const agrees = excerpt.map((block, i) => peak.sign * at(block, peak.lag + peak.drift * i * STEP));
@@ -136,18 +134,6 @@ function peakWithDrift(blocks: readonly Float64Array[]): Peak & { drift: number 
   return still.coherence < PERHAPS
     ? still
     : DRIFTS.map(peakAt).reduce((a, b) => (b.coherence > a.coherence ? b : a), still);
-}
-
-/**
- * Whether the blocks that agree clearly by themselves do so at the lag of all of them. One recording has one lag; the drums
- * of two recordings that were made of the same samples agree beat by beat, each at another one.
- */
-function agreesAtOneLag(blocks: readonly Float64Array[], { lag, drift }: Peak & { drift: number }): boolean {
-  const clear = blocks
-    .map((block, i) => ({ ...peakOf(correlation(block)), expected: lag + drift * i * STEP }))
-    .filter(({ coherence }) => coherence >= LEAST_COHERENCE);
-  const there = clear.filter(({ lag, expected }) => Math.abs(lag - expected) <= SAME_LAG);
-  return there.length >= clear.length / 2;
 }
 
 type Nearest = { agrees: number; lag: number };
