@@ -72,7 +72,6 @@ export async function hearAgain(
   const calibration = calibrationOf(model);
   const grid = new SegmentGrid(model);
   const isSure = ({ confidence }: MatchedSpan) => confidence >= calibration.threshold;
-
   const single = (spans: readonly MatchedSpan[]) => withoutDoubles(spans, calibration.threshold, grid.hopMs);
 
   let known = new Set(spans);

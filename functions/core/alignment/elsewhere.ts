@@ -84,16 +84,18 @@ export function withoutDoubles(
   const single: MatchedSpan[] = [];
   // Half a day of music has thousands of matches: each is compared with what lies near it in its recording.
   const near = new Map<string, MatchedSpan[]>();
-  const placeOf = (span: MatchedSpan, beside: number) =>
-    `${Math.floor(aheadOf(span) / withinMs) + beside} ${span.referenceId}`;
+  const keptAt = (span: MatchedSpan, beside = 0): MatchedSpan[] => {
+    const place = `${Math.floor(aheadOf(span) / withinMs) + beside} ${span.referenceId}`;
+    return near.get(place) ?? near.set(place, []).get(place)!;
+  };
   for (const span of [
     ...spans.filter(isSure).sort((a, b) => lengthOf(b) - lengthOf(a)),
     ...spans.filter((span) => !isSure(span)).sort((a, b) => b.confidence - a.confidence),
   ]) {
-    const others = [-1, 0, 1].flatMap((beside) => near.get(placeOf(span, beside)) ?? []);
-    if (others.some((other) => isSamePlace(span, other, withinMs))) continue;
+    const isKnown = (other: MatchedSpan) => isSamePlace(span, other, withinMs);
+    if ([-1, 0, 1].some((beside) => keptAt(span, beside).some(isKnown))) continue;
     single.push(span);
-    near.set(placeOf(span, 0), [...(near.get(placeOf(span, 0)) ?? []), span]);
+    keptAt(span).push(span);
   }
   return single.sort((a, b) => a.uploadStartMs - b.uploadStartMs);
 }

@@ -218,18 +218,23 @@ function against(a: Float32Array, b: Float32Array): Float64Array {
 function stacked(blocks: readonly Float64Array[], drift: number): Float64Array {
   const sum = new Float64Array(2 * BINS);
   blocks.forEach((phases, n) => {
-    const turn = (2 * Math.PI * drift * n * STEP) / SIZE;
-    const [stepReal, stepImaginary] = [Math.cos(turn), Math.sin(turn)];
-    let [real, imaginary] = [Math.cos(turn * FIRST_BIN), Math.sin(turn * FIRST_BIN)];
-    for (let i = 0; i < sum.length; i += 2) {
-      sum[i]! += phases[i]! * real - phases[i + 1]! * imaginary;
-      sum[i + 1]! += phases[i]! * imaginary + phases[i + 1]! * real;
-      const next = real * stepReal - imaginary * stepImaginary;
-      imaginary = real * stepImaginary + imaginary * stepReal;
-      real = next;
-    }
+    addTurned(phases, drift * n * STEP, sum);
   });
   return sum;
+}
+
+/** Adds phases to a sum, each turned by what so many samples are at its frequency. */
+function addTurned(phases: Float64Array, samples: number, sum: Float64Array): void {
+  const turn = (2 * Math.PI * samples) / SIZE;
+  const [stepReal, stepImaginary] = [Math.cos(turn), Math.sin(turn)];
+  let [real, imaginary] = [Math.cos(turn * FIRST_BIN), Math.sin(turn * FIRST_BIN)];
+  for (let i = 0; i < sum.length; i += 2) {
+    sum[i]! += phases[i]! * real - phases[i + 1]! * imaginary;
+    sum[i + 1]! += phases[i]! * imaginary + phases[i + 1]! * real;
+    const next = real * stepReal - imaginary * stepImaginary;
+    imaginary = real * stepImaginary + imaginary * stepReal;
+    real = next;
+  }
 }
 
 const folded = new Float64Array(2 * SIZE);
@@ -259,16 +264,10 @@ function peakOf(correlations: Float64Array): Peak {
 
 /** The correlation of one block at one lag, in standard deviations of what chance gives. */
 function at(phases: Float64Array, lag: number): number {
-  const turn = (2 * Math.PI * lag) / SIZE;
-  const [stepReal, stepImaginary] = [Math.cos(turn), Math.sin(turn)];
-  let [real, imaginary] = [Math.cos(turn * FIRST_BIN), Math.sin(turn * FIRST_BIN)];
+  const turned = new Float64Array(2 * BINS);
+  addTurned(phases, lag, turned);
   let sum = 0;
-  for (let i = 0; i < phases.length; i += 2) {
-    sum += phases[i]! * real - phases[i + 1]! * imaginary;
-    const next = real * stepReal - imaginary * stepImaginary;
-    imaginary = real * stepImaginary + imaginary * stepReal;
-    real = next;
-  }
+  for (let i = 0; i < turned.length; i += 2) sum += turned[i]!;
   return sum / Math.sqrt(BINS / 2);
 }
 
